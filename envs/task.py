@@ -1,0 +1,103 @@
+"""What a task is: a scene, a state with names and units, and the distributions of starts and goals."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import numpy as np
+
+from .camera import load_model
+
+if TYPE_CHECKING:
+    import mujoco
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+class Factor(NamedTuple):
+    """One thing of the state that has a place, and how near its place is near enough."""
+
+    indices: tuple[int, ...]
+    """Which entries of the state belong to it."""
+    unit: str
+    """Unit of those entries and of the threshold: m or rad."""
+    threshold: float
+    """Success is a distance below this [multiworld]."""
+
+
+class Task(ABC):
+    """Stateless description of a task. It holds no physics data: one instance serves any number of worlds.
+
+    Subclasses are final: they fill in the class attributes and the hooks, and nothing else.
+    """
+
+    name: ClassVar[str]
+    """Key in `rig.envs.TASKS`."""
+    gym_id: ClassVar[str]
+    """Gymnasium id."""
+    horizon: ClassVar[int]
+    """Env steps an episode: a default for the agent, since a world itself never ends."""
+    state_names: ClassVar[tuple[str, ...]]
+    state_units: ClassVar[tuple[str, ...]]
+    factors: ClassVar[dict[str, Factor]]
+    judged: ClassVar[str]
+    """The factor whose threshold decides the task's success."""
+    camera: ClassVar[str]
+    """Key in `rig.envs.camera.CAMERAS`."""
+    scene: ClassVar[str]
+    """MJCF file in `assets/`."""
+    action_dim: ClassVar[int]
+    state_low: ClassVar[tuple[float, ...]]
+    state_high: ClassVar[tuple[float, ...]]
+    """The kept region: physics holds every state between these two, up to the give of a contact."""
+    substeps: ClassVar[int] = 20
+    """Physics steps of 2 ms an action."""
+
+    @property
+    def state_dim(self) -> int:
+        """Numbers in a state."""
+        return len(self.state_names)
+
+    def model(self) -> mujoco.MjModel:
+        """A fresh compiled model of the scene with the task's camera in it."""
+        return load_model(ASSETS / self.scene, self.camera)
+
+    def distances(self, state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
+        """Euclidean distance of each factor between states f32[n, S] and goals f32[n, S]: f32[n] each, in the factor's unit."""
+        difference = np.asarray(state) - np.asarray(goal)
+        return {name: np.linalg.norm(difference[..., list(factor.indices)], axis=-1) for name, factor in self.factors.items()}
+
+    def success(self, state: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        """bool[n]: whether the judged factor is nearer to its goal than its threshold."""
+        return self.distances(state, goal)[self.judged] < self.factors[self.judged].threshold
+
+    @abstractmethod
+    def start_states(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """f32[n, S]: where episodes begin."""
+
+    @abstractmethod
+    def goal_states(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """f32[n, S]: the task's own goals, which evaluation uses and training never sees."""
+
+    @abstractmethod
+    def random_states(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """f32[n, S]: states spread evenly over the kept region."""
+
+    @abstractmethod
+    def write_state(self, data: mujoco.MjData, state: np.ndarray) -> None:
+        """Put a freshly reset world into state f32[S], at rest. The caller refreshes the kinematics."""
+
+    @abstractmethod
+    def read_state(self, data: mujoco.MjData, out: np.ndarray) -> None:
+        """Write the world's state to out f32[S]."""
+
+    @abstractmethod
+    def apply_action(self, data: mujoco.MjData, action: np.ndarray) -> None:
+        """Set the controls for one env step from action f32[A] in [-1, 1]. The caller steps the physics."""
+
+
+def uniform(rng: np.random.Generator, n: int, low: tuple[float, ...], high: tuple[float, ...]) -> np.ndarray:
+    """f32[n, S] drawn evenly between two corners."""
+    return rng.uniform(low, high, size=(n, len(low))).astype(np.float32)

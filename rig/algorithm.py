@@ -1,0 +1,145 @@
+"""RIG, Algorithm 1 of Nair et al. 2018 (arXiv:1807.04742), from top to bottom. "l. n" is a line of that listing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rig.encoders.base import Encoder, Report
+from rig.goals.base import GoalSampler
+from rig.goals.frame import LatentFrame
+from rig.learners.base import Learner
+from rig.replay.relabel import RelabelConfig
+from rig.replay.ring import Ring
+from rig.rewards import Reward
+from rig.types import Batch
+
+
+def observe(encoder: Encoder, observation: Any, device: torch.device) -> Tensor:
+    """The one array of an environment's observation that the encoder reads, on its device: u8[N, H, W, 3] or f32[N, S]."""
+    return torch.from_numpy(getattr(observation, encoder.observes)).to(device)
+
+
+def collect(
+    env: Any,
+    encoder: Encoder,
+    frames: int,
+    length: int,
+    hold: float,
+    random_reset: bool,
+    generator: torch.Generator,
+    report: Report,
+) -> Tensor:
+    """l. 1: observations [E, length + 1, …] of episodes under an exploration policy, at least `frames` of them in all.
+
+    The policy draws a uniform action and holds it for `hold` steps on average. Episodes begin where the task begins, or at
+    random states (as the published code does) where `random_reset`.
+    """
+    device = generator.device
+    rounds = -(-frames // (env.num_envs * (length + 1)))
+    episodes: list[Tensor] = []
+    for episode in range(rounds):
+        observation = env.reset(state=env.random_states(env.num_envs) if random_reset else None)
+        steps = [observe(encoder, observation, device)]
+        action = torch.zeros((env.num_envs, env.action_dim), device=device)
+        for step in range(length):
+            redraw = torch.rand((env.num_envs, 1), generator=generator, device=device) < (1 / hold if step else 1)
+            uniform = torch.rand(action.shape, generator=generator, device=device) * 2 - 1
+            action = torch.where(redraw, uniform, action)
+            steps.append(observe(encoder, env.step(action.cpu().numpy()), device))
+        episodes.append(torch.stack(steps, 1))
+        report((episode + 1) * env.num_envs * (length + 1), rounds * env.num_envs * (length + 1), {})
+    return torch.cat(episodes)
+
+
+def represent(
+    encoder: Encoder, goals: GoalSampler, frame: LatentFrame, observed: Tensor, generator: torch.Generator, report: Report
+) -> dict[str, float]:
+    """l. 2-3: train the encoder on observations [E, T, …], fit the prior p(z) and the latent frame to its means."""
+    metrics = encoder.fit(observed.flatten(0, 1), generator, report)
+    latent = encoder.encode(observed.flatten(0, 1)).unflatten(0, observed.shape[:2])
+    goals.fit(latent.flatten(0, 1))
+    frame.fit(latent, generator)
+    return metrics
+
+
+class RIG:
+    """l. 4 on: act towards imagined goals, store, relabel, learn.
+
+    Its whole state is in `env`, `replay`, `learner`, `generator` and `steps`: the codes and goals that it is acting on are
+    read back from the replay's open episodes.
+    """
+
+    def __init__(
+        self,
+        env: Any,
+        encoder: Encoder,
+        goals: GoalSampler,
+        frame: LatentFrame,
+        reward: Reward,
+        learner: Learner,
+        replay: Ring,
+        relabel: RelabelConfig,
+        generator: torch.Generator,
+        *,
+        batch: int,
+        random_steps: int,
+        updates_per_step: int,
+    ) -> None:
+        self.env, self.encoder, self.goals, self.frame = env, encoder, goals, frame
+        self.reward, self.learner, self.replay, self.relabel = reward, learner, replay, relabel
+        self.generator, self.batch = generator, batch
+        self.random_steps, self.updates_per_step = random_steps, updates_per_step
+        self.steps = 0
+
+    def code(self, observed: Tensor) -> Tensor:
+        """Agent coordinates f32[N, K] of observations."""
+        return self.frame(self.encoder.encode(observed))
+
+    def imagine(self, count: int) -> Tensor:
+        """l. 5: goals f32[count, K] drawn from the prior."""
+        return self.frame(self.goals.sample(count, self.generator))
+
+    def step(self) -> dict[str, Tensor]:
+        """One step of every world, then `updates_per_step` updates for each; returns the metrics of the last update."""
+        if self.replay.step == self.replay.horizon:
+            observed = observe(self.encoder, self.env.reset(), self.generator.device)
+            goal = self.imagine(self.env.num_envs)
+            self.replay.begin(observed, self.code(observed), goal, self.encoder.version)
+        self.act()
+        metrics: dict[str, Tensor] = {}
+        if self.steps > self.random_steps:
+            for _ in range(self.updates_per_step * self.env.num_envs):
+                metrics |= self.learn()
+        return metrics
+
+    def act(self) -> None:
+        """l. 7-9: act with exploration noise (uniformly at first), encode what follows once, and store it."""
+        rows = slice(self.replay.open_row, self.replay.open_row + self.env.num_envs)
+        if self.steps < self.random_steps:
+            shape = (self.env.num_envs, self.env.action_dim)
+            action = torch.rand(shape, generator=self.generator, device=self.generator.device) * 2 - 1
+        else:
+            action = self.learner.act(self.replay.latent[rows, self.replay.step], self.replay.goal[rows], self.generator)
+        observed = observe(self.encoder, self.env.step(action.cpu().numpy()), self.generator.device)
+        self.replay.append(action, observed, self.code(observed), self.encoder.version)
+        self.steps += self.env.num_envs
+
+    def learn(self) -> dict[str, Tensor]:
+        """l. 10-14: sample transitions, relabel their goals, recompute their rewards, update the learner."""
+        sample, imagined = self.replay.sample(self.batch, self.relabel, self.encoder.version, self.generator)
+        sample.goal[imagined] = self.imagine(imagined.stop - imagined.start)
+        reward = self.reward(sample.next_latent, sample.goal, self.frame.weight)
+        batch = Batch(sample.latent, sample.goal, sample.action, reward, sample.next_latent)
+        return self.learner.update(batch, self.generator)
+
+    def last_return(self) -> np.ndarray:
+        """Undiscounted returns f32[N] of the open episodes so far, towards the goals that they were given."""
+        rows = slice(self.replay.open_row, self.replay.open_row + self.env.num_envs)
+        reached = self.replay.latent[rows, 1 : self.replay.step + 1]
+        goal = self.replay.goal[rows, None].expand_as(reached)
+        rewards = self.reward(reached.flatten(0, 1), goal.flatten(0, 1), self.frame.weight)
+        return rewards.unflatten(0, reached.shape[:2]).sum(1).cpu().numpy()

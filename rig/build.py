@@ -1,0 +1,118 @@
+"""The composition root: the only module that turns the names of a configuration into objects."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from rig.algorithm import RIG
+from rig.choices import find
+from rig.config import RunConfig
+from rig.encoders.base import Encoder
+from rig.envs import make_batch
+from rig.errors import UserError
+from rig.evaluate import Policy
+from rig.goals.base import GoalSampler
+from rig.goals.frame import LatentFrame
+from rig.learners.base import Learner
+from rig.replay.ring import Ring
+
+STREAMS = ("network", "collect", "train", "evaluate", "probe")
+"""One seed makes a seed for each of these: no stream's draws depend on how many another took."""
+
+
+class Representation(NamedTuple):
+    """What observations become before the agent sees them, and where its goals come from."""
+
+    encoder: Encoder
+    goals: GoalSampler
+    frame: LatentFrame
+
+
+def stream_seed(seed: int, stream: str) -> int:
+    """The seed of one of `STREAMS` under a run's seed."""
+    return int(np.random.SeedSequence((seed, STREAMS.index(stream))).generate_state(1, np.uint32)[0])
+
+
+def device_of(config: RunConfig) -> torch.device:
+    """The device that everything but the worlds lives on. Raises UserError where CUDA is asked for and absent."""
+    available = torch.cuda.is_available()
+    if config.device == "cuda" and not available:
+        raise UserError("device=cuda: this PyTorch sees no CUDA device; type device=cpu or device=auto, or see `rig doctor`")
+    return torch.device("cuda" if available and config.device != "cpu" else "cpu")
+
+
+def generator_of(config: RunConfig, stream: str) -> torch.Generator:
+    """A new generator of one of `STREAMS`, on the run's device."""
+    return torch.Generator(device_of(config)).manual_seed(stream_seed(config.seed, stream))
+
+
+def make_env(config: RunConfig, seed: int, stream: str, num_envs: int) -> Any:
+    """N worlds of the run's task, drawing from one of `STREAMS` under `seed`. Raises UserError where they cannot be filmed."""
+    try:
+        return make_batch(
+            config.task.name, num_envs, seed=stream_seed(seed, stream), size=config.task.size, render=config.render
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def make_representation(config: RunConfig, env: Any) -> Representation:
+    """Encoder, prior and latent frame, untrained. Raises UserError where the encoder does not fit the picture size."""
+    device = device_of(config)
+    encoder_class: Any = find("encoder", config.encoder.name).entry
+    goals_class: Any = find("goals", config.goals.name).entry
+    shape = env.frame_shape if encoder_class.observes == "frame" else (env.state_dim,)
+    network = torch.Generator().manual_seed(stream_seed(config.seed, "network"))
+    try:
+        encoder = encoder_class(config.encoder, shape, network).to(device)
+    except ValueError as error:
+        raise UserError(f"task.size={config.task.size}: {error}") from error
+    goals = goals_class(config.goals, encoder.latent_dim).to(device)
+    return Representation(encoder, goals, LatentFrame(config.frame, encoder.latent_dim).to(device))
+
+
+def make_learner(config: RunConfig, latent_dim: int, action_dim: int) -> Learner:
+    """The learner, over `latent_dim` agent coordinates."""
+    network = torch.Generator().manual_seed(stream_seed(config.seed, "network"))
+    learner_class: Any = find("learner", config.learner.name).entry
+    return learner_class(config.learner, latent_dim, action_dim, network).to(device_of(config))
+
+
+def make_replay(config: RunConfig, env: Any, encoder: Encoder, latent_dim: int) -> Ring:
+    """An empty replay memory, no larger than the run needs."""
+    frame = encoder.observes == "frame"
+    return Ring(
+        min(config.replay.capacity, config.steps),
+        config.task.horizon,
+        env.num_envs,
+        env.frame_shape if frame else (env.state_dim,),
+        torch.uint8 if frame else torch.float32,
+        latent_dim,
+        env.action_dim,
+        device_of(config),
+    )
+
+
+def make_agent(config: RunConfig, env: Any, representation: Representation) -> RIG:
+    """RIG over a fitted representation, before its first step."""
+    encoder, goals, frame = representation
+    return RIG(
+        env, encoder, goals, frame,
+        find("reward", config.reward.name).entry,
+        make_learner(config, frame.dim, env.action_dim),
+        make_replay(config, env, encoder, frame.dim),
+        config.relabel,
+        generator_of(config, "train"),
+        batch=config.learner.batch,
+        random_steps=config.random_steps,
+        updates_per_step=config.updates_per_step,
+    )  # fmt: skip
+
+
+def make_policy(config: RunConfig, representation: Representation, learner: Learner) -> Policy:
+    """What acts in an evaluation."""
+    reward = find("reward", config.reward.name).entry
+    return Policy(representation.encoder, representation.frame, learner, reward, device_of(config))

@@ -1,0 +1,225 @@
+"""The command line. Nothing heavy is imported before the command that needs it is known."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from rig import __version__
+from rig.errors import UserError
+
+if TYPE_CHECKING:
+    from rig.config import RunConfig
+
+COMMANDS = {
+    "train": "train an agent: rig train [group=name ...] [key=value ...], -m sweeps, --help lists everything",
+    "resume": "go on from the newest valid checkpoint of a run",
+    "evaluate": "let a trained agent reach goals it has never seen, or goals in picture files",
+    "imagine": "draw imagined goals beside real frames",
+    "export": "hand the policy to another library",
+    "list": "tasks, encoders, goal samplers, rewards, learners, each with its source",
+    "doctor": "what works on this machine, how fast, and how to mend what does not",
+}
+BAD_INPUT = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, but bad input is one line with the nearest valid word."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; try {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `rig` with the given arguments (the process's own by default) and return its exit code.
+
+    0 done; 1 a bug, or `doctor` found a problem; 2 bad input, with one line on stderr; 130 and 143 stopped by SIGINT and SIGTERM.
+    """
+    try:
+        code = guarded(lambda: _dispatch(sys.argv[1:] if argv is None else list(argv)))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains once more as it exits
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def guarded(action: Callable[[], int]) -> int:
+    """The exit code of `action`; what the user can mend becomes one line on stderr."""
+    try:
+        return action()
+    except UserError as error:
+        print(f"rig: {error}", file=sys.stderr)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        where = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
+        print(f"rig: {where}; make room or choose another folder", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _dispatch(argv: list[str]) -> int:
+    if argv[:1] == ["train"]:
+        return _train(argv[1:])
+    if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        like = difflib.get_close_matches(argv[0], COMMANDS, 1)
+        raise UserError(f"unknown command '{argv[0]}'; valid: {', '.join(COMMANDS)}" + (f"; try rig {like[0]}" if like else ""))
+    parser = _parser()
+    if not argv:
+        parser.print_help()
+        return BAD_INPUT
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as end:  # --help and --version
+        return int(end.code or 0)
+    return arguments.run(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Every command but train, whose arguments are Hydra's."""
+    parser = _Parser(prog="rig", description="Reinforcement learning with imagined goals, from pixels.")
+    parser.add_argument("--version", action="version", version=f"rig {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], *, takes_run: bool = True) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=COMMANDS[name], description=COMMANDS[name])
+        command.set_defaults(run=run)
+        if takes_run:
+            command.add_argument("folder", metavar="RUN", help="folder of a run, as rig train made it")
+        return command
+
+    add("train", lambda _: 0, takes_run=False)
+    command = add("resume", _resume)
+    changes = "steps, checkpoint.* and evaluation.* may change"
+    command.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=changes)
+    command = add("evaluate", _evaluate)
+    command.add_argument("--episodes", type=_count, default=50, help="goals, one rollout each (50)")
+    command.add_argument("--seed", type=_natural, default=0, help="of the goals and starts (0)")
+    command.add_argument("--checkpoint", type=_natural, metavar="STEP", help="env step of the checkpoint (the newest valid one)")
+    command.add_argument("--goal", type=Path, nargs="+", action="extend", metavar="PICTURE", help="goals from pictures instead")
+    command.add_argument("--gif", type=_writable, metavar="FILE", help="film of the rollouts")
+    command.add_argument("--json", type=_writable, metavar="FILE", help="all numbers")
+    command = add("imagine", _imagine)
+    command.add_argument("--count", type=_count, default=64, help="goals to draw (64)")
+    command.add_argument("--out", type=_writable, metavar="FILE", help="picture to write (imagined.png)")
+    command = add("export", _export)
+    command.add_argument("--to", choices=["sb3"], required=True, help="format: sb3 for stable_baselines3.TD3.load")
+    command.add_argument("file", type=_writable, metavar="FILE", help="file to write, e.g. policy.zip")
+    add("list", _list, takes_run=False)
+    add("doctor", _doctor, takes_run=False)
+    return parser
+
+
+def _train(argv: list[str]) -> int:
+    if {"-h", "--help"} & set(argv):
+        from rig.cli_help import train_help
+
+        print(train_help())
+        return 0
+    from rig import cli_compose
+
+    flags = {"-m", "--multirun"}
+    overrides = [text for text in argv if text not in flags]
+    if flags & set(argv):
+        return cli_compose.sweep(overrides, _train_one)
+    return _train_one(cli_compose.compose(overrides))
+
+
+def _train_one(config: RunConfig) -> int:
+    from rig.commands import train
+
+    return guarded(lambda: train(config))
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    run = _run_folder(arguments.folder)
+    from rig.cli_compose import override
+    from rig.commands import load_config, resume
+
+    return resume(run, override(load_config(run), arguments.overrides))
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    run = _run_folder(arguments.folder)
+    goals: list[Path] = arguments.goal or []
+    for picture in goals:
+        if not picture.is_file():
+            raise UserError(f"--goal {picture}: no such file; expected a picture")
+    from rig.commands import evaluate_run
+
+    return evaluate_run(
+        run, arguments.episodes, arguments.seed, arguments.checkpoint, goals, arguments.gif, arguments.json
+    )
+
+
+def _imagine(arguments: argparse.Namespace) -> int:
+    run = _run_folder(arguments.folder)
+    from rig.commands import imagine_run
+
+    return imagine_run(run, arguments.count, arguments.out)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    run = _run_folder(arguments.folder)
+    from rig.export import export_sb3
+
+    return export_sb3(run, arguments.file)
+
+
+def _list(_: argparse.Namespace) -> int:
+    from rig.cli_help import list_parts
+
+    print(list_parts())
+    return 0
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    from rig.doctor import doctor
+
+    return doctor()
+
+
+def _run_folder(text: str) -> Path:
+    """A run's folder. Raises UserError where it is none, with the nearest that is."""
+    run = Path(text)
+    if (run / "config.yaml").is_file():
+        return run
+    runs = sorted(str(config.parent) for config in [*run.parent.glob("*/config.yaml"), *Path("runs").glob("*/config.yaml")])
+    like = difflib.get_close_matches(text, runs, 1, 0.3) or runs[-1:]
+    hint = f"; try {like[0]}" if like else "; rig train makes one"
+    what = "has no config.yaml: it is no run folder" if run.is_dir() else "is a file" if run.exists() else "does not exist"
+    raise UserError(f"run folder '{text}' {what}{hint}")
+
+
+def _count(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got '{text}'")
+    return int(text)
+
+
+def _natural(text: str) -> int:
+    """A whole number of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got '{text}'")
+    return int(text)
+
+
+def _writable(text: str) -> Path:
+    """A file that can be written later: found out now, not after an hour's work."""
+    path = Path(text)
+    if path.is_dir() or not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"cannot write '{text}': expected a file in a folder that exists and is writable")
+    return path
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,276 @@
+"""Hydra: from overrides on the command line to a checked `RunConfig`, and sweeps. No other module but the CLI knows Hydra."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra import main as hydra_main
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from rig.build import device_of
+from rig.choices import GROUPS, find, unknown
+from rig.config import RunConfig
+from rig.config_io import from_mapping, plain, refuse_targets
+from rig.errors import UserError
+
+CONFIGS = Path(__file__).parent / "configs"
+RESUMABLE = ("steps", "checkpoint.", "evaluation.")
+
+Job = Callable[[RunConfig], int]
+
+
+class _JobError(Exception):
+    """A job of a sweep ended with the exit code that is its only argument."""
+
+
+def compose(overrides: Sequence[str]) -> RunConfig:
+    """The configuration of one run from Hydra overrides, e.g. ["task=push", "learner.batch=128"].
+
+    Raises UserError for whatever cannot be: unknown names and keys, wrong types and ranges, a sweep, a device that is not here.
+    """
+    with _hydra() as loader:
+        parsed = _parse(overrides, loader)
+        for item in parsed:
+            if item.is_sweep_override():
+                raise UserError(f"'{item.input_line}' is a sweep over several runs; try rig train -m {item.input_line}")
+            if _is_hydras(item):
+                raise UserError(f"'{item.input_line}' is a setting of Hydra's sweeps; try rig train -m")
+        config = _compose(_lines(parsed, loader))
+    device_of(config)
+    return config
+
+
+def override(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """`config` with the changes that a resumed run may have. Raises UserError for any other, and as `compose` does."""
+    data = plain(config)
+    with _explained():
+        parsed = _parse(overrides, None)
+    for item in parsed:
+        key = item.key_or_group
+        if not any(key == name or (name.endswith(".") and key.startswith(name)) for name in RESUMABLE):
+            raise UserError(f"{key} cannot change in a resumed run, only steps, checkpoint.* and evaluation.* can")
+        if item.is_sweep_override():
+            raise UserError(f"'{item.input_line}' is a sweep; a resumed run takes one value")
+        section, _, name = key.partition(".")
+        (data[section] if name else data)[name or section] = item.value()
+    return from_mapping(data)
+
+
+def options(group: str) -> list[str]:
+    """Every name that a group can be given: its table's, and those of YAML files in its folder."""
+    with _hydra() as loader:
+        return _options(group, loader)
+
+
+def sweep(overrides: Sequence[str], job: Job) -> int:
+    """Run `job` for every combination of the overrides, through Hydra's multirun; returns the first failure's exit code, or 0.
+
+    What can be enumerated is composed and checked before the first job starts. Each job's run_dir is a folder, named by what
+    varies, in the run_dir of the overrides or else in runs/<time>_sweep.
+    """
+    with _hydra() as loader:
+        parsed = _parse(overrides, loader)
+        hydras = [item.input_line or "" for item in parsed if _is_hydras(item)]
+        ours = [item for item in parsed if not _is_hydras(item)]
+        lines = _lines(ours, loader)
+        for combination in _combinations(ours, lines):
+            _compose(combination)
+    varied = {item.key_or_group for item in ours if item.is_sweep_override()}
+    typed = (os.path.expanduser(str(item.value())) for item in ours if item.key_or_group == "run_dir")
+    base = next(typed, time.strftime("runs/%Y-%m-%d_%H-%M-%S_sweep"))
+    fixed = {"hydra.sweep.dir": _quoted(base), "hydra.sweep.subdir": ".", "hydra.output_subdir": "null"}
+    quiet = [f"{key}={value}" for key, value in fixed.items()] + ["hydra/job_logging=none", "hydra/hydra_logging=none"]
+
+    def run_job(_: Any) -> None:
+        cfg = HydraConfig.get()
+        own = [str(item) for item in cfg.overrides.task]
+        name = _job_name([item for item in own if _key(item) in varied]) or str(cfg.job.num)
+        print(f"sweep: job {cfg.job.num} is {name}", flush=True)
+        code = job(replace(compose([item for item in own if _key(item) != "run_dir"]), run_dir=str(Path(cfg.sweep.dir) / name)))
+        if code > 128:
+            raise SystemExit(code)  # stopped by a signal: the jobs after it must not start
+        if code:
+            raise _JobError(code)
+
+    try:
+        with _command_line([*quiet, *hydras, *(line for line in lines if _key(line) != "run_dir")]), _explained():
+            hydra_main(config_path=str(CONFIGS.resolve()), config_name="train", version_base="1.3")(run_job)()
+    except (_JobError, SystemExit) as end:
+        return int(end.args[0])
+    return 0
+
+
+@contextmanager
+def _explained() -> Generator[None, None, None]:
+    """Turn Hydra's, OmegaConf's and YAML's errors into one line."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        words = re.split(r"See https?://|full_key:", str(error))[0]
+        raise UserError(" ".join(words.split())) from error
+
+
+@contextmanager
+def _hydra() -> Generator[ConfigLoader, None, None]:
+    """Hydra over configs/, the folder ./configs where there is one, and the tables of every room."""
+    store = ConfigStore.instance()
+    store.store(name="settings", node={k: v for k, v in plain(RunConfig()).items() if k not in GROUPS})
+    for group, entries in GROUPS.items():
+        for name in entries.table:
+            store.store(group=group, name=name, node=plain(find(group, name).config))
+    outer = GlobalHydra.instance().hydra  # a sweep's, around the job that composes its own configuration
+    GlobalHydra.instance().clear()
+    try:
+        with _explained(), initialize_config_dir(str(CONFIGS.resolve()), job_name="rig", version_base="1.3"):
+            yield GlobalHydra.instance().config_loader()
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
+def _search_path() -> list[str]:
+    """The override that also looks for choices in ./configs."""
+    own = Path("configs").resolve()
+    return [f"hydra.searchpath=[{_quoted(f'file://{own}')}]"] if own.is_dir() and own != CONFIGS.resolve() else []
+
+
+def _parse(overrides: Sequence[str], loader: ConfigLoader | None) -> list[Override]:
+    """Overrides as Hydra reads them. Raises UserError where one has not the form key=value."""
+    for text in overrides:
+        refuse_targets({text: None})
+        if text.startswith("-"):
+            raise UserError(f"unknown option '{text}'; expected key=value, -m or --help; try rig train --help")
+        if text.startswith("~"):
+            raise UserError(f"'{text}': nothing can be removed from a run; expected key=value")
+        if not text.partition("=")[0] or "=" not in text:
+            group = next((name for name, entries in GROUPS.items() if text in entries.table), "")
+            hint = f"{group}={text}" if group else "rig train --help"
+            raise UserError(f"expected key=value, got '{text}'; try {hint}")
+    return [_parse_one(text.lstrip("+"), OverridesParser.create(config_loader=loader)) for text in overrides]
+
+
+def _parse_one(text: str, parser: OverridesParser) -> Override:
+    """One override; a value outside Hydra's grammar, such as the path a=b, is taken as the text that it is."""
+    try:
+        return parser.parse_overrides([text])[0]
+    except OverrideParseException:
+        key, _, value = text.partition("=")
+        return parser.parse_overrides([f"{key}={_quoted(value)}"])[0]
+
+
+def _lines(parsed: Sequence[Override], loader: ConfigLoader) -> list[str]:
+    """Overrides as Hydra is to be given them: groups checked; keys forced in, since `from_mapping` is the one judge of keys."""
+    lines: list[str] = []
+    for item in parsed:
+        key, text = item.key_or_group, item.get_value_string()
+        if item.package is not None:
+            raise UserError(f"'{item.input_line}': a part cannot be placed elsewhere with @; expected {key}=name")
+        if key not in (*GROUPS, "preset"):
+            if key.removesuffix(".name") in GROUPS:
+                raise UserError(f"'{item.input_line}': choose the {key[:-5]} by its group; try {key[:-5]}={text}")
+            lines.append(f"++{key}={text}")
+        elif key != "preset" or text not in ("none", "null", ""):
+            _check_names(item, loader)
+            lines.append(f"{key}={text}")
+    return lines
+
+
+def _check_names(item: Override, loader: ConfigLoader) -> None:
+    """Raise UserError where a group is given a name that is none; a plug-in's name is made known to Hydra."""
+    group = item.key_or_group
+    for name in item.sweep_iterator() if item.is_sweep_override() else [item.value()]:
+        name = name.text if isinstance(name, QuotedString) else name
+        if isinstance(name, str) and ":" in name and group in GROUPS:
+            ConfigStore.instance().store(group=group, name=name, node=plain(find(group, name).config))
+        elif not isinstance(name, str) or name not in _options(group, loader):
+            raise unknown(group, "null" if name is None else str(name), _options(group, loader), group + "={}")
+
+
+def _compose(lines: Sequence[str]) -> RunConfig:
+    """One configuration. A preset's settings of a part go with the entry that it chose: they are dropped where another is."""
+    data = _composed(lines)
+    if any(_key(line) == "preset" for line in lines):
+        alone = _composed([line for line in lines if _key(line) == "preset"])
+        without = _composed([line for line in lines if _key(line) != "preset"])
+        for group in GROUPS:
+            if data[group] != without[group] and data[group]["name"] != alone[group]["name"]:
+                data[group] = without[group]
+    config = from_mapping(data)
+    return replace(config, run_dir=os.path.expanduser(config.run_dir))  # no shell expands ~ after a =
+
+
+def _composed(lines: Sequence[str]) -> dict[str, Any]:
+    """What Hydra makes of the defaults list and the overrides."""
+    node = hydra_compose("train", [*_search_path(), *lines])
+    return cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True))
+
+
+def _combinations(items: Sequence[Override], lines: Sequence[str]) -> list[list[str]]:
+    """The lines of every job of a sweep; none where a sweep is over an interval, which only the sweeper can draw from."""
+    if any(item.is_sweep_override() and not item.is_discrete_sweep() for item in items):
+        return []
+    keyed = {item.key_or_group: item for item in items if item.is_sweep_override()}
+    axes: list[list[str]] = []
+    for line in lines:
+        item = keyed.get(_key(line))
+        start = line.partition("=")[0]
+        axes.append([f"{start}={value}" for value in item.sweep_string_iterator()] if item else [line])
+    return [list(combination) for combination in itertools.product(*axes)]
+
+
+def _options(group: str, loader: ConfigLoader) -> list[str]:
+    """The names of a group: the table's in its order, then those of YAML files."""
+    table = [*GROUPS[group].table] if group in GROUPS else []
+    found = loader.get_group_options(group, overrides=_search_path())
+    return table + [name for name in found if name not in table and ":" not in name]
+
+
+def _is_hydras(item: Override) -> bool:
+    return item.key_or_group.split(".")[0].split("/")[0] == "hydra"
+
+
+def _key(line: str) -> str:
+    return line.partition("=")[0].lstrip("+")
+
+
+def _quoted(text: str) -> str:
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def _job_name(lines: Sequence[str]) -> str:
+    """A folder name that tells the jobs of a sweep apart."""
+    return re.sub(r"[^\w.=,+-]+", "-", ",".join(line.lstrip("+") for line in lines))[:200]
+
+
+@contextmanager
+def _command_line(arguments: Sequence[str]) -> Generator[None, None, None]:
+    """Hydra reads its arguments from sys.argv, and tells the caller what went wrong only where the environment says so."""
+    argv, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv, os.environ["HYDRA_FULL_ERROR"] = [argv[0], "--multirun", *_search_path(), *arguments], "1"
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        if full is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full

@@ -1,0 +1,301 @@
+"""What the command line does, without the command line: train, resume, evaluate, imagine."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rig import __version__, build, checkpoint, files, video
+from rig.algorithm import RIG, collect, represent
+from rig.build import Representation
+from rig.config import RunConfig
+from rig.config_io import from_yaml, to_yaml
+from rig.errors import UserError
+from rig.evaluate import Policy, Rollouts, rollout, summarise
+from rig.log import Bar, Log
+from rig.probe import linear_r2, probe
+from rig.report import describe_frame, imagined_sheet, rollout_film, table
+from rig.run import Schedule, Signals, Stopped, train_policy
+from rig.state import Saver, restore_representation
+
+WORLDS = 50
+"""Most worlds that an evaluation steps together."""
+
+PROBED = 4000
+"""Random states on which an encoder is probed."""
+
+
+def train(config: RunConfig) -> int:
+    """Train a run from nothing in `config.run_dir`; returns the exit code: 0, or 130 or 143 after a signal.
+
+    Raises UserError for a folder that holds a run already, is in use, or cannot be written to.
+    """
+    name = f"{config.task.name}_{config.encoder.name}_{config.learner.name}_s{config.seed}".replace(":", "-")
+    folder = Path(config.run_dir or f"runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}_{name}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make run folder {folder}: {error.strerror}; choose another run_dir=") from error
+    with files.Lock(folder):
+        if (folder / "config.yaml").exists():
+            raise UserError(f"{folder} holds a run already; go on with it by `rig resume {folder}`, or choose another run_dir=")
+        files.write(folder / "config.yaml", to_yaml(config).encode())
+        files.write(folder / "origin.json", json.dumps(origin(config), indent=1).encode())
+        return _guarded(folder, config, _train_new)
+
+
+def resume(folder: Path, config: RunConfig) -> int:
+    """Go on from the newest valid checkpoint of a run, exactly; from nothing where the encoder was still being trained."""
+    with files.Lock(folder):
+        files.write(folder / "config.yaml", to_yaml(config).encode())
+        return _guarded(folder, config, _train_on if checkpoint.steps(folder) else _train_new)
+
+
+def load_config(folder: Path) -> RunConfig:
+    """The resolved configuration of a run. Raises UserError where the folder is none."""
+    try:
+        return from_yaml((folder / "config.yaml").read_text())
+    except OSError as error:
+        raise UserError(f"{folder} is no run folder (no config.yaml in it); give one that `rig train` made") from error
+
+
+def origin(config: RunConfig) -> dict[str, Any]:
+    """Where a run comes from: the command as typed, the program's version and, in a git checkout, its commit."""
+    here = Path(__file__).resolve().parent
+    git = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        commit = ""
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    versions = {"rig": __version__, "torch": torch.__version__, "numpy": np.__version__}
+    return {"command": command, "commit": commit, "seed": config.seed, "versions": versions}
+
+
+def _guarded(folder: Path, config: RunConfig, work: Callable[[Path, RunConfig, Signals], int]) -> int:
+    """Run `work` with signals trapped; a signal before the first checkpoint ends it with nothing to save."""
+    keep_freed_memory()
+    with Signals() as signals:
+        try:
+            return work(folder, config, signals)
+        except Stopped as stopped:
+            print(f"stopped before anything was trained; start again with: rig resume {folder}", file=sys.stderr)
+            return stopped.code
+        except FloatingPointError as error:
+            files.write(folder / "diagnosis.json", json.dumps({"encoder": str(error)}).encode())
+            raise UserError(f"{error}; try encoder.training.learning_rate=3e-4 or encoder.training.beta=1") from error
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc's malloc to keep large blocks instead of giving each back to the kernel: half a training step is page faults."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return  # another C library; only speed is lost
+    mallopt(-3, 1 << 28)  # M_MMAP_THRESHOLD
+    mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+
+
+def _train_new(folder: Path, config: RunConfig, signals: Signals) -> int:
+    env = build.make_env(config, config.seed, "collect", config.collect.num_envs)
+    representation = build.make_representation(config, env)
+    print(f"run folder {folder}; frames of {config.task.name} from collect.reset={config.collect.reset}", file=sys.stderr)
+    metrics = _learn_to_see(config, env, representation, signals)
+    report = {**metrics, "collect_reset": config.collect.reset, "probe": _probe(config, env, representation)}
+    files.write(folder / "encoder.json", json.dumps(report, indent=1).encode())
+    env.close()
+    agent = _make_agent(config, representation)
+    return _train_policy(folder, config, agent, representation, _saver(folder, config, agent), signals)
+
+
+def _train_on(folder: Path, config: RunConfig, signals: Signals) -> int:
+    loaded = checkpoint.load(folder)
+    for line in loaded.skipped:
+        print(f"rig: {line}", file=sys.stderr)
+    representation = load_representation(config, loaded)
+    agent = _make_agent(config, representation)
+    saver = _saver(folder, config, agent)
+    saver.restore(loaded)
+    print(f"going on with {folder} from step {loaded.step}", file=sys.stderr)
+    return _train_policy(folder, config, agent, representation, saver, signals)
+
+
+def _learn_to_see(config: RunConfig, env: Any, representation: Representation, signals: Signals) -> dict[str, float]:
+    """Algorithm 1, lines 1-3, with progress bars."""
+
+    def watched(bar: Bar) -> Callable[[int, int, dict[str, float]], None]:
+        def report(done: int, total: int, metrics: dict[str, float]) -> None:
+            signals.check()
+            bar(done, total, metrics)
+
+        return report
+
+    generator = build.generator_of(config, "collect")
+    random_reset = config.collect.reset == "random"
+    length = config.collect.length or (10 if random_reset else config.task.horizon)
+    collecting, training = Bar("collecting images", "frames"), Bar("training the encoder", "steps")
+    try:
+        observed = collect(
+            env, representation.encoder, config.collect.frames, length, config.collect.hold, random_reset, generator,
+            watched(collecting),
+        )  # fmt: skip
+        collecting.close()
+        return represent(*representation, observed, generator, watched(training))
+    finally:
+        collecting.close()
+        training.close()
+
+
+def _probe(config: RunConfig, env: Any, representation: Representation) -> dict[str, dict[str, float]]:
+    """Probe the encoder on random states, print what it and the latent frame see, and return the figures."""
+    encoder, _, frame = representation
+    state = env.random_states(PROBED)
+    observed = state if encoder.observes == "state" else env.show(state)
+    latent = encoder.encode(torch.from_numpy(observed).to(build.device_of(config)))
+    truth = torch.from_numpy(state).to(latent.device)
+    probes = dict(zip(env.task.state_names, probe(latent, truth, build.generator_of(config, "probe")), strict=True))
+    for (name, p), unit in zip(probes.items(), env.task.state_units, strict=True):
+        line = f"  {name}: R² {p.r2:.4f}, median error {p.median_error:.4f} {unit} (linear R² {p.linear_r2:.3f})"
+        print(line if name != env.task.state_names[0] else f"what the code tells of random states:\n{line}", file=sys.stderr)
+    found = zip(env.task.state_names, linear_r2(frame(latent), truth), strict=True)
+    print(describe_frame(frame.spectrum, frame.weight, list(found), config.frame.name), file=sys.stderr)
+    return {name: p._asdict() for name, p in probes.items()}
+
+
+def _make_agent(config: RunConfig, representation: Representation) -> RIG:
+    agent = build.make_agent(config, build.make_env(config, config.seed, "train", config.num_envs), representation)
+    replay = agent.replay
+    size = f"{replay.bytes_per_transition:,.0f} bytes a transition, {replay.rows * replay.horizon:,} transitions"
+    print(f"replay memory: {size}, {replay.bytes_per_transition * replay.rows * replay.horizon / 2**20:,.0f} MiB", file=sys.stderr)
+    return agent
+
+
+def _identity(config: RunConfig, latent_dim: int) -> dict[str, Any]:
+    names = {part: getattr(config, part).name for part in ("task", "encoder", "goals", "frame", "learner")}
+    return {**names, "latent_dim": latent_dim, "size": config.task.size}
+
+
+def _saver(folder: Path, config: RunConfig, agent: RIG) -> Saver:
+    return Saver(folder, agent, _identity(config, agent.encoder.latent_dim), config.checkpoint.keep)
+
+
+def load_representation(config: RunConfig, loaded: checkpoint.Loaded) -> Representation:
+    """Encoder, prior and latent frame as a checkpoint holds them. Raises UserError where it is another configuration's."""
+    env = build.make_env(config, config.seed, "train", 1)
+    representation = build.make_representation(config, env)
+    restore_representation(representation._asdict(), loaded, _identity(config, representation.encoder.latent_dim))
+    return representation
+
+
+def _train_policy(
+    folder: Path, config: RunConfig, agent: RIG, representation: Representation, saver: Saver, signals: Signals
+) -> int:
+    schedule = Schedule(config.steps, config.checkpoint.every, config.evaluation.every)
+    policy = build.make_policy(config, representation, agent.learner)
+    env = build.make_env(config, config.seed, "evaluate", min(WORLDS, config.evaluation.episodes))
+    goals = env.sample_goals(config.evaluation.episodes)
+    pictures = env.show(goals)
+    with Log(folder, agent.steps) as log:
+        code = train_policy(
+            folder, agent, schedule, saver,
+            lambda: summarise(env.task, _roll_out(env, policy, goals, pictures, config.task.horizon)),
+            log, signals,
+        )  # fmt: skip
+    if code == 0:
+        newest = folder / "checkpoints" / f"{agent.steps:09d}"
+        summary = _evaluation(config, policy, agent.steps, newest, config.evaluation.final_episodes, 0, [], folder / "rollouts.gif")
+        files.write(folder / "evaluation.json", json.dumps(summary, indent=1).encode())
+        if representation.encoder.can_decode:
+            _imagine(config, representation, 64, folder / "imagined_goals.png")
+        print(f"{table(summary)}\neverything about this run is in {folder}")
+    return code
+
+
+def _roll_out(env: Any, policy: Policy, goals: Any, pictures: Any, horizon: int) -> Rollouts:
+    """Rollouts towards any number of goals, `env.num_envs` at a time; the last batch is filled up and cut."""
+    count, worlds = len(pictures), env.num_envs
+    batches: list[Rollouts] = []
+    for first in range(0, count, worlds):
+        rows = np.arange(first, first + worlds) % count
+        batch = rollout(env, policy, None if goals is None else goals[rows], pictures[rows], horizon)
+        kept = min(worlds, count - first)
+        batches.append(Rollouts(*(None if part is None else part[:kept] for part in batch)))
+    merged = (None if parts[0] is None else np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return Rollouts(*merged)
+
+
+def _evaluation(
+    config: RunConfig, policy: Policy, steps: int, place: Path, episodes: int, seed: int, goals: Sequence[Path], gif: Path | None
+) -> dict[str, Any]:
+    """Evaluate a policy on goals of the task, or on pictures; write the film where asked; return what goes into the JSON."""
+    if goals and policy.encoder.observes == "state":
+        raise UserError(f"--goal: encoder {config.encoder.name} reads simulator state and cannot look at a picture; leave --goal out")
+    pictures = video.read_goals(goals, config.task.size) if goals else None
+    count = episodes if pictures is None else len(pictures)
+    env = build.make_env(config, seed, "evaluate", min(WORLDS, count))
+    states = env.sample_goals(count) if pictures is None else None
+    rollouts = _roll_out(env, policy, states, env.show(states) if pictures is None else pictures, config.task.horizon)
+    if gif is not None:
+        video.write_gif(gif, rollout_film(rollouts, policy.encoder, policy.device))
+    head = {"task": config.task.name, "encoder": config.encoder.name, "learner": config.learner.name}
+    collected = {"frame": config.frame.name, "goals": config.goals.name, "collect_reset": config.collect.reset}
+    return {
+        **head, **collected, "steps": steps, "seed": seed, "episodes": count, "checkpoint": place.name,
+        "checkpoint_sha256": checkpoint.digest(place), **summarise(env.task, rollouts),
+    }  # fmt: skip
+
+
+def evaluate_run(
+    folder: Path, episodes: int, seed: int, step: int | None, goals: Sequence[Path], gif: Path | None, out: Path | None
+) -> int:
+    """Evaluate a checkpoint of a run on its task's goals or on goal pictures, print the table, write film and JSON."""
+    keep_freed_memory()
+    config = load_config(folder)
+    representation, policy, loaded = load_policy(folder, config, step)
+    summary = _evaluation(config, policy, loaded.step, loaded.path, episodes, seed, goals, gif)
+    if out is not None:
+        files.write(out, json.dumps(summary, indent=1).encode())
+    print(table(summary))
+    return 0
+
+
+def load_policy(folder: Path, config: RunConfig, step: int | None) -> tuple[Representation, Policy, checkpoint.Loaded]:
+    """A checkpoint's representation and policy, without its replay memory; warns of damaged checkpoints passed over."""
+    loaded = checkpoint.load(folder, step, chunks=False)
+    for line in loaded.skipped:
+        print(f"rig: {line}", file=sys.stderr)
+    representation = load_representation(config, loaded)
+    env = build.make_env(config, config.seed, "train", 1)
+    learner = build.make_learner(config, representation.frame.dim, env.action_dim)
+    learner.load_state_dict(loaded.tensors["learner"])
+    return representation, build.make_policy(config, representation, learner), loaded
+
+
+def imagine_run(folder: Path, count: int, out: Path | None) -> int:
+    """Write decoded draws from a run's fitted prior beside real frames."""
+    config = load_config(folder)
+    loaded = checkpoint.load(folder, chunks=False)
+    representation = load_representation(config, loaded)
+    if not representation.encoder.can_decode:
+        raise UserError(f"encoder {config.encoder.name} has no decoder, so its goals cannot be shown; train with encoder=beta_vae")
+    path = out or Path("imagined.png")
+    _imagine(config, representation, count, path)
+    print(f"{count} imagined goals beside as many real frames: {path}")
+    return 0
+
+
+def _imagine(config: RunConfig, representation: Representation, count: int, path: Path) -> None:
+    env = build.make_env(config, config.seed, "evaluate", 1)
+    latent = representation.goals.sample(count, build.generator_of(config, "evaluate"))
+    imagined = representation.encoder.decode(latent).cpu().numpy()
+    video.write_png(path, imagined_sheet(env.show(env.random_states(count)), imagined))

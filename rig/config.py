@@ -1,0 +1,79 @@
+"""The schema of a run: frozen dataclasses, one comment a field, and the only place where a default lives.
+
+The parts that are chosen by name (encoder, goals, frame, reward, relabel, learner) carry the `Config` of the class that the
+name stands for; that dataclass lives beside the class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """Which world, and how it is looked at."""
+
+    name: str = "reach"  # id in rig.envs.TASKS
+    size: int = 48  # pixels, side of the square camera image
+    horizon: int = 50  # env steps an episode [multiworld: 50 reach, 100 push; our trials use 50 for both]
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """The frames that the encoder is trained on (RIG Algorithm 1, line 1: an exploration policy's)."""
+
+    frames: int = 8000  # frames in all
+    reset: str = "start"  # start: episodes begin where the task begins | random: at random states, as the published RIG code
+    length: int = 0  # env steps an episode; 0: the task's horizon from the start, 10 from random states
+    hold: float = 6.0  # env steps a random action is held on average
+    num_envs: int = 16  # worlds stepped together
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """The replay memory."""
+
+    capacity: int = 1_000_000  # transitions; never more is allocated than `steps` needs [Nair et al. 2018: 1e6]
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """What survives a crash."""
+
+    every: int = 1000  # env steps between checkpoints
+    keep: int = 5  # newest checkpoints kept; 0 keeps all
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How the run measures itself."""
+
+    every: int = 2000  # env steps between evaluations on the way; 0: only at the end
+    episodes: int = 25  # goals an evaluation on the way
+    final_episodes: int = 50  # goals at the end of training
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run. `Any` fields hold the `Config` dataclass of the chosen entry."""
+
+    task: TaskConfig = field(default_factory=TaskConfig)
+    encoder: Any = None
+    goals: Any = None
+    frame: Any = None
+    reward: Any = None
+    relabel: Any = None
+    learner: Any = None
+    collect: CollectConfig = field(default_factory=CollectConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    seed: int = 0  # makes every generator of the run
+    steps: int = 12_000  # env steps of policy training
+    random_steps: int = 1000  # env steps of uniform actions before the first update
+    updates_per_step: int = 1  # gradient updates an env step
+    num_envs: int = 1  # worlds stepped together while the policy trains
+    device: str = "auto"  # auto | cpu | cuda
+    render: str = "warp"  # warp: MuJoCo Warp, needs no OpenGL | gl: mujoco.Renderer
+    run_dir: str = ""  # folder of the run; empty: runs/<time>_<task>_<encoder>_<learner>_s<seed>

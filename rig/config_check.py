@@ -1,0 +1,138 @@
+"""The one place that says which values a setting may have."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from rig.config import RunConfig
+from rig.errors import UserError
+
+
+class Range(NamedTuple):
+    """Bounds of a number, inclusive."""
+
+    low: float
+    high: float = math.inf
+
+
+POSITIVE = Range(1e-12)
+COUNT = Range(1)
+COUNT_OR_NONE = Range(0)
+SHARE = Range(0, 1)
+
+RANGES: dict[str, Range] = {
+    "seed": Range(0, 2**32 - 1),
+    "steps": COUNT,
+    "random_steps": COUNT_OR_NONE,
+    "updates_per_step": COUNT,
+    "num_envs": COUNT,
+    "task.size": Range(32, 256),
+    "task.horizon": Range(2),
+    "collect.frames": COUNT,
+    "collect.length": COUNT_OR_NONE,
+    "collect.hold": Range(1),
+    "collect.num_envs": COUNT,
+    "replay.capacity": COUNT,
+    "checkpoint.every": COUNT,
+    "checkpoint.keep": COUNT_OR_NONE,
+    "evaluation.every": COUNT_OR_NONE,
+    "evaluation.episodes": COUNT,
+    "evaluation.final_episodes": COUNT,
+    "encoder.latent_dim": COUNT,
+    "encoder.width": COUNT,
+    "encoder.hidden": COUNT,
+    "encoder.points": COUNT,
+    "encoder.spread": POSITIVE,
+    "encoder.training.steps": COUNT,
+    "encoder.training.batch": Range(2),
+    "encoder.training.learning_rate": POSITIVE,
+    "encoder.training.beta": Range(0),
+    "encoder.training.anneal": COUNT_OR_NONE,
+    "frame.weight_power": SHARE,
+    "frame.keep": COUNT_OR_NONE,
+    "frame.ridge": POSITIVE,
+    "relabel.keep": SHARE,
+    "relabel.imagined": SHARE,
+    "relabel.future": SHARE,
+    "learner.hidden": COUNT,
+    "learner.learning_rate": POSITIVE,
+    "learner.batch": COUNT,
+    "learner.discount": SHARE,
+    "learner.polyak": SHARE,
+    "learner.actor_every": COUNT,
+    "learner.target_noise": Range(0),
+    "learner.target_clip": Range(0),
+    "learner.noise": Range(0),
+    "learner.uniform": SHARE,
+}
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "collect.reset": ("start", "random"),
+    "encoder.training.precision": ("auto", "float32", "bfloat16"),
+    "device": ("auto", "cpu", "cuda"),
+    "render": ("warp", "gl"),
+}
+
+
+def check(config: RunConfig) -> RunConfig:
+    """`config` itself, where every value may be what it is.
+
+    Raises UserError for a value out of its range, and for values that do not fit each other.
+    """
+    for path, bounds in RANGES.items():
+        value = _get(config, path)
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is not None and not bounds.low <= number <= bounds.high:
+                raise UserError(f"{path} must be {_words(bounds)}, got {number}; try {path}={_clipped(number, bounds)}")
+    for path, options in OPTIONS.items():
+        value = _get(config, path)
+        if value is not None and value not in options:
+            raise UserError(f"{path} must be {', '.join(options[:-1])} or {options[-1]}, got '{value}'; try {path}={options[0]}")
+    _check_fit(config)
+    return config
+
+
+def _check_fit(config: RunConfig) -> None:
+    """Values that are fine alone and wrong together."""
+    size, random_steps = config.task.size, config.random_steps
+    if size % 8:
+        raise UserError(f"task.size must be a multiple of 8, got {size}; try task.size={max(32, round(size / 8) * 8)}")
+    if random_steps >= config.steps:
+        raise UserError(
+            f"random_steps={random_steps} leaves none of steps={config.steps} to learn in; try random_steps={config.steps // 10}"
+        )
+    needed = config.task.horizon * config.num_envs
+    if config.replay.capacity < needed:
+        raise UserError(
+            f"replay.capacity must hold an episode of every world, task.horizon times num_envs = {needed}, "
+            f"got {config.replay.capacity}; try replay.capacity={needed * 10}"
+        )
+    _check_shares(config.relabel)
+
+
+def _check_shares(relabel: Any) -> None:
+    """The shares of relabelled goals must add to one."""
+    keep, total = relabel.keep, relabel.keep + relabel.imagined + relabel.future
+    if abs(total - 1) > 1e-6:
+        rest = round(1 - total + keep, 9)
+        hint = f"; try relabel.keep={rest:g}" if 0 <= rest <= 1 else "; try 0.2, 0.5 and 0.3"
+        raise UserError(f"relabel shares keep + imagined + future must add to 1, got {total:g}{hint}")
+
+
+def _get(config: Any, path: str) -> Any:
+    """The value at a dotted path, or None where the chosen entries have no such setting."""
+    for name in path.split("."):
+        config = getattr(config, name, None)
+    return config
+
+
+def _words(bounds: Range) -> str:
+    if bounds == POSITIVE:
+        return "above 0"
+    return f"at least {bounds.low:g}" if bounds.high == math.inf else f"from {bounds.low:g} to {bounds.high:.10g}"
+
+
+def _clipped(number: float, bounds: Range) -> str:
+    """The nearest value that would do."""
+    return "0.001" if bounds == POSITIVE else f"{min(max(number, bounds.low), bounds.high):.10g}"

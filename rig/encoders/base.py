@@ -1,0 +1,52 @@
+"""Encoder: what turns an observation into a latent code."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+Report = Callable[[int, int, dict[str, float]], None]
+"""Called while fitting with (steps done, steps in all, metrics); must be cheap."""
+
+
+class Encoder(nn.Module, ABC):
+    """Maps observations to codes. Concrete encoders are final: wrap one, never inherit from it.
+
+    `observes` says which array of an environment's observation the encoder reads: "frame" (u8[B, H, W, 3], as stored) or
+    "state" (f32[B, S], simulator state: only an oracle may). Normalising it is the encoder's own business.
+    """
+
+    observes: ClassVar[Literal["frame", "state"]] = "frame"
+    can_decode: ClassVar[bool] = False
+
+    latent_dim: int
+    version: int
+    """Moves whenever the weights change; a cached code is valid for the version that made it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.version = 0
+
+    def get_extra_state(self) -> Tensor:
+        """The version, kept with the weights."""
+        return torch.tensor(self.version)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Put back the version that belongs to the weights."""
+        self.version = int(state)
+
+    @abstractmethod
+    def fit(self, observed: Tensor, generator: torch.Generator, report: Report) -> dict[str, float]:
+        """Learn from observations u8[M, H, W, 3] (or f32[M, S]) and move `version`. Returns the closing metrics."""
+
+    @abstractmethod
+    def encode(self, observed: Tensor) -> Tensor:
+        """The posterior mean f32[B, D] of observations u8[B, H, W, 3] (or f32[B, S]); no gradient."""
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Pictures u8[B, H, W, 3] of codes f32[B, D]. Raises TypeError where `can_decode` is false."""
+        raise TypeError(f"{type(self).__name__} has no decoder")

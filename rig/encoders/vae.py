@@ -1,0 +1,150 @@
+"""What every β-VAE here shares: the per-pixel standardisation, the evidence bound, and the training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rig.encoders.base import Report
+
+
+class Standardise(nn.Module):
+    """Per-pixel standardisation x̃ = (x - mean) / sqrt(std² + (½·rms std)²), x in [0, 1].
+
+    A scene's background is constant: without this it dominates the squared error and small movers are never learnt. The floor
+    (half the root mean square of all pixels' std) keeps pixels that hardly change from being blown up.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, frame_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        height, width, channels = frame_shape
+        self.register_buffer("mean", torch.zeros(channels, height, width))
+        self.register_buffer("scale", torch.ones(channels, height, width))
+
+    def fit(self, frames: Tensor) -> None:
+        """Take mean and scale from frames u8[M, H, W, 3]. Raises ValueError where no pixel ever changes."""
+        # In whole numbers, which cancel exactly: rounding would give a constant picture a little variance to be blown up.
+        total = torch.zeros(frames.shape[1:], dtype=torch.int64, device=frames.device)
+        squares = torch.zeros_like(total)
+        for chunk in frames.split(512):
+            total += chunk.sum(0)
+            squares += chunk.to(torch.int32).square().sum(0)
+        mean = total.double() / (255 * len(frames))
+        variance = (len(frames) * squares - total.square()).double() / (255 * len(frames)) ** 2
+        if variance.max() == 0:
+            raise ValueError("every training frame is the same picture: the camera sees nothing that moves")
+        self.mean.copy_(mean.permute(2, 0, 1))
+        self.scale.copy_((variance + 0.25 * variance.mean()).sqrt().permute(2, 0, 1))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames u8[B, H, W, 3] to f32[B, 3, H, W], standardised."""
+        return (frames.permute(0, 3, 1, 2).to(torch.float32).div_(255).sub_(self.mean)).div_(self.scale)
+
+    def invert(self, x: Tensor) -> Tensor:
+        """Standardised f32[B, 3, H, W] to frames u8[B, H, W, 3]."""
+        pixels = (x * self.scale + self.mean).clamp(0, 1).mul(255).round()
+        return pixels.to(torch.uint8).permute(0, 2, 3, 1)
+
+
+@dataclass(frozen=True)
+class VAETraining:
+    """How a β-VAE is trained."""
+
+    steps: int = 1500  # gradient steps
+    batch: int = 64  # frames a step
+    learning_rate: float = 1e-3  # Adam; falls to zero along a cosine over the last half
+    beta: float = 1.0  # weight of the KL against the summed squared error of standardised pixels
+    anneal: int = 0  # gradient steps over which beta rises linearly from zero
+    precision: str = "auto"  # of the training's convolutions: float32 | bfloat16 | auto: bfloat16 where the hardware has it
+
+
+def trains_in_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether a `VAETraining.precision` means bfloat16 on this device. Raises ValueError for a precision that is none."""
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise ValueError(f"precision must be auto, float32 or bfloat16, got {precision!r}")
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported()  # pyright: ignore[reportPrivateUsage]  no public name for it yet
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(μ, diag σ²) ‖ N(0, I)) in nats of each latent, f32[B, D], in closed form (Kingma & Welling 2014, appendix B)."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+
+
+def learning_rate_share(step: int, steps: int) -> float:
+    """One for the first half of training, then a cosine down to zero."""
+    late = max(0.0, 2 * step / steps - 1)
+    return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * late))))
+
+
+def minibatches(count: int, batch: int, steps: int, generator: torch.Generator, device: torch.device) -> Iterator[Tensor]:
+    """Indices i64[batch] of `steps` minibatches, from passes over a shuffled set of `count` rows."""
+    order = torch.empty(0, dtype=torch.int64, device=device)
+    for _ in range(steps):
+        while len(order) < batch:
+            order = torch.cat((order, torch.randperm(count, generator=generator, device=device)))
+        yield order[:batch]
+        order = order[batch:]
+
+
+def fit_vae(
+    frames: Tensor,
+    standardise: Standardise,
+    modules: list[nn.Module],
+    posterior: Callable[[Tensor], tuple[Tensor, Tensor]],
+    reconstruct: Callable[[Tensor], Tensor],
+    training: VAETraining,
+    generator: torch.Generator,
+    report: Report,
+) -> dict[str, float]:
+    """Minimise Σ_pixels (x̃ - x̂)² + β·KL over frames u8[M, H, W, 3]; returns the closing metrics.
+
+    The squared error is *summed* over pixels and channels of a frame, never averaged, and the batch's frames are averaged
+    (Kingma & Welling 2014, eq. 10; Higgins et al. 2017, eq. 4). Unit-variance Gaussian likelihood carries a factor ½, so β = 2
+    is the evidence lower bound. RIG's published β = 20 (push) stands against an error scaled otherwise; for pixels x in
+    [0, 1] its clean equivalent is Σ(x - x̂)² + 0.156·KL. Standardising pixels divides the error by their variance: at a typical
+    std of 0.1 that is 0.156 / 0.1² ≈ 16 here.
+    """
+    standardise.fit(frames)
+    bfloat16 = trains_in_bfloat16(training.precision, frames.device)
+    parameters = [p for module in modules for p in module.parameters()]
+    optimiser = torch.optim.Adam(parameters, lr=training.learning_rate, fused=True)
+    metrics: dict[str, float] = {}
+    indices = minibatches(len(frames), training.batch, training.steps, generator, frames.device)
+    for step, index in enumerate(indices):
+        for group in optimiser.param_groups:
+            group["lr"] = training.learning_rate * learning_rate_share(step, training.steps)
+        beta = training.beta * min(1.0, (step + 1) / max(1, training.anneal))
+        x = standardise(frames[index]).contiguous()
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
+            mean, log_variance = (part.float() for part in posterior(x))
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        sample = mean + (0.5 * log_variance).exp() * noise  # reparameterisation, Kingma & Welling 2014, section 2.4
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
+            pictures = reconstruct(sample)
+        reconstruction = (pictures.float() - x).square().sum() / len(x)
+        kl = kl_to_standard_normal(mean, log_variance).sum() / len(x)
+        loss = reconstruction + beta * kl
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if step % 25 == 0 or step == training.steps - 1:
+            if not bool(torch.isfinite(loss)):
+                raise FloatingPointError(f"encoder loss is {float(loss.detach())} at gradient step {step}")
+            metrics = {"reconstruction": float(reconstruction.detach()), "kl": float(kl.detach()), "loss": float(loss.detach())}
+            report(step + 1, training.steps, metrics)
+    return metrics
+
+
+def active_units(mean: Tensor) -> int:
+    """How many latents of codes f32[M, D] carry information: variance of the posterior mean above 0.01 (Burda et al. 2016)."""
+    return int((mean.var(0) > 0.01).sum())

@@ -1,0 +1,121 @@
+"""The only evaluation loop: training, the command line and notebooks all call it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rig.algorithm import observe
+from rig.encoders.base import Encoder
+from rig.goals.frame import LatentFrame
+from rig.learners.base import Learner
+from rig.rewards import Reward
+
+Floats = NDArray[np.float32]
+
+
+class Rollouts(NamedTuple):
+    """E episodes of T steps, without exploration noise."""
+
+    state: Floats
+    """f32[E, T + 1, S], simulator state, for the metrics only."""
+    frame: NDArray[np.uint8]
+    """u8[E, T + 1, H, W, 3], what the camera saw."""
+    goal_state: Floats | None
+    """f32[E, S]; None where the goals are pictures of unknown states."""
+    goal_frame: NDArray[np.uint8]
+    """u8[E, H, W, 3]"""
+    latent_distance: Floats
+    """f32[E, T + 1], distance to the goal in the agent's coordinates, as it is rewarded."""
+
+
+class Policy(NamedTuple):
+    """What acts in an evaluation."""
+
+    encoder: Encoder
+    frame: LatentFrame
+    learner: Learner
+    reward: Reward
+    device: torch.device
+
+
+def rollout(env: Any, policy: Policy, goal_state: Floats | None, goal_frame: NDArray[np.uint8], horizon: int) -> Rollouts:
+    """Run the policy once towards each of E goals, E = env.num_envs; goals come as frames, with their states where known."""
+
+    def code(observed: torch.Tensor) -> torch.Tensor:
+        return policy.frame(policy.encoder.encode(observed))
+
+    def distance(latent: torch.Tensor) -> Floats:
+        return (-policy.reward(latent, goal, policy.frame.weight)).cpu().numpy()
+
+    goal_observed = goal_state if policy.encoder.observes == "state" else goal_frame
+    goal = code(torch.from_numpy(goal_observed).to(policy.device))
+    observation = env.reset()
+    latent = code(observe(policy.encoder, observation, policy.device))
+    states, frames, distances = [observation.state.copy()], [observation.frame.copy()], [distance(latent)]
+    for _ in range(horizon):
+        observation = env.step(policy.learner.act(latent, goal).cpu().numpy())
+        latent = code(observe(policy.encoder, observation, policy.device))
+        states.append(observation.state.copy())
+        frames.append(observation.frame.copy())
+        distances.append(distance(latent))
+    return Rollouts(np.stack(states, 1), np.stack(frames, 1), goal_state, goal_frame, np.stack(distances, 1))
+
+
+def spearman(a: Floats, b: Floats) -> float:
+    """Spearman's rank correlation of two flat arrays f32[M], mean ranks for ties; nan where either is constant."""
+
+    def ranks(x: Floats) -> NDArray[np.float64]:
+        _, inverse, count = np.unique(x, return_inverse=True, return_counts=True)
+        return (np.cumsum(count) - 0.5 * (count - 1))[inverse]
+
+    ra, rb = ranks(a), ranks(b)
+    if ra.std() == 0 or rb.std() == 0:
+        return float("nan")
+    return float(np.corrcoef(ra, rb)[0, 1])
+
+
+def summarise(task: Any, rollouts: Rollouts) -> dict[str, Any]:
+    """Success, final and idle distance of each factor (in its unit), and latent distance, over episodes and for each.
+
+    Doing nothing leaves a task where it starts (its contract test), so that the idle distance is the one at the first step.
+    Keys that need the goal's state are None where it is unknown.
+    """
+    final_latent = rollouts.latent_distance[:, -1]
+    per_episode: list[dict[str, Any]] = [{"latent_distance": float(d)} for d in final_latent]
+    result: dict[str, Any] = {
+        "success_rate": None,
+        "final_distance_mean": None,
+        "latent_distance_mean": float(final_latent.mean()),
+        "latent_true_spearman": None,
+        "factors": {},
+        "per_episode": per_episode,
+    }
+    if rollouts.goal_state is None:
+        return result
+    episodes, steps, dims = rollouts.state.shape
+    flat_goal = np.repeat(rollouts.goal_state, steps, axis=0)
+    distances = {
+        name: d.reshape(episodes, steps) for name, d in task.distances(rollouts.state.reshape(-1, dims), flat_goal).items()
+    }
+    for name, factor in task.factors.items():
+        final, idle = distances[name][:, -1], distances[name][:, 0]
+        result["factors"][name] = {
+            "final_distance_mean": float(final.mean()),
+            "idle_distance_mean": float(idle.mean()),
+            "success_rate": float((final < factor.threshold).mean()),
+            "unit": factor.unit,
+        }
+        for row, value in zip(per_episode, final, strict=True):
+            row[f"{name}_distance"] = float(value)
+    judged = distances[task.judged][:, -1] < task.factors[task.judged].threshold
+    for row, reached in zip(per_episode, judged, strict=True):
+        row["success"] = bool(reached)
+    total = np.mean(list(distances.values()), axis=0)
+    result["success_rate"] = float(judged.mean())
+    result["final_distance_mean"] = float(total[:, -1].mean())
+    result["latent_true_spearman"] = spearman(rollouts.latent_distance.ravel(), total.ravel().astype(np.float32))
+    return result

@@ -1,0 +1,113 @@
+"""A trained policy for other libraries.
+
+A file for stable-baselines3 holds the actor over agent coordinates; what turns a picture into those stays in the run:
+
+    from pathlib import Path
+    import torch
+    from stable_baselines3 import TD3
+    from rig.commands import load_config, load_policy
+
+    run = Path("runs/my_run")
+    _, policy, _ = load_policy(run, load_config(run), None)
+
+    def code(picture):  # u8[H, W, 3] as the run's camera films (f32[S] simulator state where encoder=oracle) -> f32[1, K]
+        return policy.frame(policy.encoder.encode(torch.from_numpy(picture)[None].to(policy.device)))
+
+    observation = torch.cat((code(now), code(goal)), 1).cpu().numpy()  # f32[1, 2K]
+    action, _ = TD3.load("policy.zip").predict(observation, deterministic=True)  # f32[1, A] in [-1, 1]
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from torch import Tensor
+
+from rig import files
+from rig.commands import load_config, load_policy
+from rig.errors import UserError
+from rig.learners import TD3
+from rig.nets import Ensemble
+
+if TYPE_CHECKING:
+    from stable_baselines3 import TD3 as SB3TD3
+
+
+def export_sb3(run: Path, out: Path) -> int:
+    """Write the policy of a run's newest valid checkpoint as a file for plain `stable_baselines3.TD3.load`.
+
+    Its `predict` gives the run's own actions for observations f32[2K]: the agent coordinates of what is seen, then of the
+    goal (see the module's docstring). The settings of TD3 go along; the optimisers' moments and the replay memory do not.
+
+    Raises UserError where stable-baselines3 is missing, the learner is not TD3, or `out` cannot be written.
+    """
+    config = load_config(run)
+    _, policy, loaded = load_policy(run, config, None)
+    learner = policy.learner
+    if not isinstance(learner, TD3):
+        raise UserError(f"{run} was trained by learner {config.learner.name}; --to sb3 takes runs of learner=td3")
+    model = to_sb3(learner, config.replay.capacity)
+    file = io.BytesIO()
+    model.save(file)
+    files.write(out, file.getvalue())
+    print(f"policy after {loaded.step} env steps, for stable_baselines3.TD3.load: {out}")
+    if learner.config.layer_norm:
+        print("critics left untrained in it: stable-baselines3 has no LayerNorm for them; only training on would miss them")
+    return 0
+
+
+def to_sb3(learner: TD3, buffer_size: int) -> SB3TD3:
+    """A stable-baselines3 TD3 with the learner's settings, actor and target actor, and critics where they have no LayerNorm.
+
+    Observations f32[2K] are coordinates, then goal; `buffer_size` is in transitions. Left out, for want of a counterpart: the
+    share of uniform behaviour actions. Raises UserError where stable-baselines3 is not installed.
+    """
+    try:
+        from stable_baselines3 import TD3 as SB3TD3
+        from stable_baselines3.common.noise import NormalActionNoise
+    except ImportError as error:
+        raise UserError("exporting needs stable-baselines3, which is not installed; type pip install 'rig-rl[sb3]'") from error
+    config = learner.config
+    model = SB3TD3(
+        "MlpPolicy",
+        _Spaces(learner.actor.weights[0].shape[1], learner.action_dim),
+        learning_rate=config.learning_rate,
+        buffer_size=buffer_size,
+        batch_size=config.batch,
+        tau=config.polyak,
+        gamma=config.discount,
+        action_noise=NormalActionNoise(np.zeros(learner.action_dim), np.full(learner.action_dim, config.noise)),
+        policy_delay=config.actor_every,
+        target_policy_noise=config.target_noise,
+        target_noise_clip=config.target_clip,
+        policy_kwargs={"net_arch": list(config.hidden)},
+        device="cpu",
+    )
+    model.actor.mu.load_state_dict(mlp_state(learner.actor, 0))
+    model.actor_target.mu.load_state_dict(mlp_state(learner.target_actor, 0))
+    if not config.layer_norm:
+        for theirs, ours in ((model.critic, learner.critics), (model.critic_target, learner.target_critics)):
+            for member, network in enumerate(theirs.q_networks):
+                network.load_state_dict(mlp_state(ours, member))
+    return model
+
+
+def mlp_state(ensemble: Ensemble, member: int) -> dict[str, Tensor]:
+    """One member without LayerNorm as the state of `nn.Sequential(Linear, ReLU, Linear, ReLU, …, Linear)`."""
+    state: dict[str, Tensor] = {}
+    for layer, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True)):
+        state |= {f"{2 * layer}.weight": weight[member].T, f"{2 * layer}.bias": bias[member, 0]}
+    return state
+
+
+class _Spaces(gymnasium.Env[Any, Any]):
+    """What stable-baselines3 asks an environment for before training: its spaces. Never reset nor stepped."""
+
+    def __init__(self, observation_dim: int, action_dim: int) -> None:
+        self.observation_space = spaces.Box(-np.inf, np.inf, (observation_dim,), np.float32)
+        self.action_space = spaces.Box(-1.0, 1.0, (action_dim,), np.float32)

@@ -1,0 +1,20 @@
+"""Where goals come from (densities over codes), and the coordinates they are aimed at in, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rig.goals.base import GoalSampler
+from rig.goals.frame import IdentityConfig, LatentFrame, SlowConfig, StandardisedConfig, WhitenedConfig
+from rig.goals.gaussian import FullGaussian, Gaussian, StandardNormal
+
+GOALS: dict[str, type[GoalSampler]] = {"gaussian": Gaussian, "gaussian_full": FullGaussian, "standard_normal": StandardNormal}
+
+FRAMES: dict[str, type[Any]] = {
+    "identity": IdentityConfig,
+    "standardised": StandardisedConfig,
+    "whitened": WhitenedConfig,
+    "slow": SlowConfig,
+}
+
+__all__ = ["FRAMES", "GOALS", "FullGaussian", "Gaussian", "GoalSampler", "LatentFrame", "StandardNormal"]

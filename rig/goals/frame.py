@@ -1,0 +1,109 @@
+"""The frame of the latent space: the affine map from an encoder's means to where the agent observes, aims and is rewarded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rig.goals.slow import slow_features, spanning_features
+
+
+@dataclass(frozen=True)
+class IdentityConfig:
+    """The encoder's means as they are: RIG as published (Nair et al. 2018)."""
+
+    name: str = "identity"
+
+
+@dataclass(frozen=True)
+class StandardisedConfig:
+    """Each latent shifted and scaled to zero mean and unit variance. Source: the Mahalanobis reward of Nair et al. 2018, diagonal."""
+
+    name: str = "standardised"
+
+
+@dataclass(frozen=True)
+class WhitenedConfig:
+    """Principal coordinates of the codes, each scaled to unit variance. Source: PCA whitening of the fitted Gaussian."""
+
+    name: str = "whitened"
+
+
+@dataclass(frozen=True)
+class SlowConfig:
+    """Slow features of the codes: what moves rarely, in unit variance. Source: Wiskott & Sejnowski 2002."""
+
+    name: str = "slow"
+    weight_power: float = 0.0  # reward weight of a feature ∝ slowness^-power, mean 1; 0 weighs all alike
+    keep: int = 0  # features kept; 0: those that the others cannot be predicted from
+    ridge: float = 1e-3  # added to the codes' covariance, so that a dead latent cannot pass for a slow one
+
+
+FrameConfig = IdentityConfig | StandardisedConfig | WhitenedConfig | SlowConfig
+
+
+class LatentFrame(nn.Module):
+    """u = (z - offset) @ matrix.T with reward weights per coordinate; z f32[B, D] encoder means, u f32[B, K] agent coordinates.
+
+    `spectrum` f32[D] is what the frame was chosen by: the slowness of every feature (`slow`), the variance of every principal
+    coordinate (`whitened`) or latent (otherwise).
+    """
+
+    offset: Tensor
+    matrix: Tensor
+    weight: Tensor
+    spectrum: Tensor
+
+    def __init__(self, config: FrameConfig, latent_dim: int) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("offset", torch.zeros(latent_dim))
+        self.register_buffer("matrix", torch.eye(latent_dim))
+        self.register_buffer("weight", torch.ones(latent_dim))
+        self.register_buffer("spectrum", torch.ones(latent_dim))
+
+    @property
+    def dim(self) -> int:
+        """K, the number of agent coordinates."""
+        return len(self.matrix)
+
+    def resize(self, dim: int) -> None:
+        """Make room for `dim` coordinates, as before loading a fitted frame's state."""
+        self.matrix = self.matrix.new_zeros(dim, self.matrix.shape[1])
+        self.weight = self.weight.new_ones(dim)
+
+    def fit(self, episodes: Tensor, generator: torch.Generator) -> None:
+        """Fit to the codes f32[E, T, D] of exploration episodes, consecutive along T."""
+        codes = episodes.flatten(0, 1).double()
+        if isinstance(self.config, SlowConfig):
+            self._fit_slow(episodes.double(), self.config, generator)
+            return
+        self.spectrum.copy_(codes.var(0, correction=0))
+        if isinstance(self.config, StandardisedConfig):
+            self.offset.copy_(codes.mean(0))
+            self.matrix.copy_(torch.diag(self.spectrum.clamp(min=1e-12).rsqrt()))
+        elif isinstance(self.config, WhitenedConfig):
+            variance, axes = torch.linalg.eigh(codes.T.cov(correction=0).reshape(codes.shape[1], -1))
+            variance, axes = variance.flip(0).clamp(min=1e-12), axes.flip(1)
+            self.offset.copy_(codes.mean(0))
+            self.matrix.copy_(axes.T * variance.rsqrt()[:, None])
+            self.spectrum.copy_(variance)
+
+    def _fit_slow(self, episodes: Tensor, config: SlowConfig, generator: torch.Generator) -> None:
+        offset, matrix, slowness = slow_features(episodes, config.ridge)
+        features = (episodes.flatten(0, 1) - offset) @ matrix.T
+        if config.keep > len(matrix):
+            raise ValueError(f"frame.keep={config.keep} asks for more features than the code's {len(matrix)} latents")
+        kept = list(range(config.keep)) if config.keep else spanning_features(features, slowness, generator)
+        weight = slowness[kept].clamp(min=1e-4) ** -config.weight_power
+        self.resize(len(kept))
+        self.offset.copy_(offset)
+        self.matrix.copy_(matrix[kept])
+        self.weight.copy_(weight / weight.mean())
+        self.spectrum.copy_(slowness)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Agent coordinates f32[B, K] of encoder means f32[B, D]."""
+        return (latent - self.offset) @ self.matrix.T

@@ -1,0 +1,106 @@
+"""Gaussian densities over codes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rig.goals.base import GoalSampler
+
+
+@dataclass(frozen=True)
+class GaussianConfig:
+    """Settings of the diagonal Gaussian: none."""
+
+    name: str = "gaussian"
+
+
+@dataclass(frozen=True)
+class FullGaussianConfig:
+    """Settings of the Gaussian with full covariance: none."""
+
+    name: str = "gaussian_full"
+
+
+@dataclass(frozen=True)
+class StandardNormalConfig:
+    """Settings of the unit Gaussian: none."""
+
+    name: str = "standard_normal"
+
+
+class _Normal(GoalSampler):
+    """N(mean, L Lᵀ), L lower triangular: what the three samplers below are made of."""
+
+    mean: Tensor
+    cholesky: Tensor
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(latent_dim))
+        self.register_buffer("cholesky", torch.eye(latent_dim))
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw imagined goals f32[count, D]."""
+        noise = torch.randn((count, len(self.mean)), generator=generator, device=self.mean.device)
+        return self.mean + noise @ self.cholesky.T
+
+    def log_prob(self, latent: Tensor) -> Tensor:
+        """log p(z) in nats, f32[B]."""
+        white = torch.linalg.solve_triangular(self.cholesky, (latent - self.mean).T, upper=False)
+        log_det = self.cholesky.diagonal().log().sum()
+        return -0.5 * white.square().sum(0) - log_det - 0.5 * len(self.mean) * math.log(2 * math.pi)
+
+
+class Gaussian(_Normal):
+    """Diagonal Gaussian, in closed form from the mean and variance of the encoder's means.
+
+    Source: Nair et al. 2018, Algorithm 1, line 3.
+    """
+
+    Config = GaussianConfig
+
+    def __init__(self, config: GaussianConfig, latent_dim: int) -> None:
+        super().__init__(latent_dim)
+
+    def fit(self, latent: Tensor) -> None:
+        """Maximum likelihood on codes f32[M, D]."""
+        self.mean.copy_(latent.mean(0))
+        self.cholesky.copy_(torch.diag(latent.std(0, correction=0).clamp(min=1e-6)))
+
+
+class FullGaussian(_Normal):
+    """Gaussian with full covariance: imagines no goals that contradict how the latents move together.
+
+    Source: maximum likelihood; the diagonal one is Nair et al. 2018, Algorithm 1, line 3.
+    """
+
+    Config = FullGaussianConfig
+
+    def __init__(self, config: FullGaussianConfig, latent_dim: int) -> None:
+        super().__init__(latent_dim)
+
+    def fit(self, latent: Tensor) -> None:
+        """Maximum likelihood on codes f32[M, D]; a jitter of 1e-6 of the mean variance keeps it positive definite."""
+        covariance = latent.double().T.cov(correction=0).reshape(latent.shape[1], -1)
+        jitter = 1e-6 * covariance.diagonal().mean().clamp(min=1e-6)
+        self.mean.copy_(latent.mean(0))
+        self.cholesky.copy_(torch.linalg.cholesky(covariance + jitter * torch.eye(len(covariance), device=latent.device)))
+
+
+class StandardNormal(_Normal):
+    """N(0, I), the prior of the VAE itself; fitted to nothing.
+
+    Source: Kingma & Welling 2014.
+    """
+
+    Config = StandardNormalConfig
+
+    def __init__(self, config: StandardNormalConfig, latent_dim: int) -> None:
+        super().__init__(latent_dim)
+
+    def fit(self, latent: Tensor) -> None:
+        """Nothing is fitted."""

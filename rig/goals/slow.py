@@ -1,0 +1,63 @@
+"""Slow features of a code: the directions that change least from step to step, and which of them span the rest."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+EXPLAINED = 0.8
+"""Share of a feature's variance that the kept ones must predict for it to be left out."""
+FASTEST = 0.05
+"""Slowness (half the mean squared step of a unit-variance feature) above which a feature is noise: it forgets within 20 steps."""
+
+
+def slow_features(episodes: Tensor, ridge: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Linear slow feature analysis of codes f64[E, T, D]: (offset f64[D], matrix f64[D, D], slowness f64[D]), slowest first.
+
+    Features (z - offset) @ matrix.T have unit variance (less the ridge) and are uncorrelated; slowness is half their mean squared
+    one-step difference, so that white noise has 1 and a feature that never changes within an episode 0. Solves the generalised
+    eigenproblem cov(differences)/2 · v = slowness · (cov(codes) + ridge) · v; principal directions of the codes with less
+    variance than the ridge count as noise. Source: Wiskott & Sejnowski 2002, section 3.
+    """
+    codes = episodes.flatten(0, 1)
+    offset = codes.mean(0)
+    difference = episodes.diff(dim=1).flatten(0, 1)
+    step_covariance = difference.T @ difference / (2 * len(difference))
+    covariance = (codes - offset).T @ (codes - offset) / len(codes)
+    variance, principal = torch.linalg.eigh(covariance)
+    whitening = principal * (variance + ridge).rsqrt()
+    whitened = whitening.T @ step_covariance @ whitening
+    alive = (variance > ridge).to(codes.dtype)
+    # Under the ridge a dead latent hardly moves, as if it were the slowest of all; it is given the slowness of noise.
+    slowness, axes = torch.linalg.eigh(whitened * alive.outer(alive) + (1 - alive).diag())
+    return offset, (whitening @ axes).T, slowness.clamp(min=0)
+
+
+def neighbour_r2(inputs: Tensor, output: Tensor, generator: torch.Generator, points: int = 3000, neighbours: int = 10) -> float:
+    """How well inputs [M, K] predict an output [M]: R² out of sample of a locally linear (K + 1 coefficients) regression."""
+    chosen = torch.randperm(len(inputs), generator=generator, device=inputs.device)[:points]
+    x, y = inputs[chosen], output[chosen]
+    half = len(x) // 2
+    neighbours = neighbours * (inputs.shape[1] + 1)
+    nearest = torch.cdist(x[half:], x[:half]).topk(min(neighbours, half), largest=False).indices
+    local = x[:half][nearest] - x[half:, None]
+    design = torch.cat((torch.ones_like(local[..., :1]), local), 2)
+    gram = design.transpose(1, 2) @ design + 1e-6 * torch.eye(design.shape[2], dtype=x.dtype, device=x.device)
+    coefficients = torch.linalg.solve(gram, design.transpose(1, 2) @ y[:half][nearest][..., None])
+    error = coefficients[:, 0, 0] - y[half:]
+    return 1 - float(error.square().mean() / y[half:].var(correction=0))
+
+
+def spanning_features(features: Tensor, slowness: Tensor, generator: torch.Generator) -> list[int]:
+    """Indices of the features [M, D] to keep, slowest first: each one that the kept ones before it do not already predict.
+
+    A folded code holds functions of the state beside the state; they are nearly as slow, so no gap in the slowness tells them
+    apart, but the state predicts them. What changes faster than `FASTEST` is noise and never kept (one feature always is).
+    """
+    kept = [0]
+    for feature in range(1, len(slowness)):
+        if float(slowness[feature]) > FASTEST:
+            break
+        if neighbour_r2(features[:, kept], features[:, feature], generator) < EXPLAINED:
+            kept.append(feature)
+    return kept

@@ -1,0 +1,10 @@
+"""Off-policy goal-conditioned learners, by name."""
+
+from __future__ import annotations
+
+from rig.learners.base import Learner
+from rig.learners.td3 import TD3
+
+LEARNERS: dict[str, type[Learner]] = {"td3": TD3}
+
+__all__ = ["LEARNERS", "TD3", "Learner"]

@@ -1,0 +1,127 @@
+"""TD3: twin delayed deep deterministic policy gradient, goal-conditioned, over latent codes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from rig.learners.base import Learner
+from rig.nets import Ensemble, load_optimiser_tensors, optimiser_tensors, polyak_update
+from rig.types import Batch
+
+
+@dataclass(frozen=True)
+class TD3Config:
+    """Settings of TD3."""
+
+    name: str = "td3"
+    hidden: tuple[int, ...] = (256, 256)  # units of each hidden layer, actor and critics
+    layer_norm: bool = True  # LayerNorm before each ReLU of the critics
+    learning_rate: float = 1e-3  # Adam, actor and critics [Fujimoto et al. 2018]
+    batch: int = 256  # transitions an update
+    discount: float = 0.98  # per env step
+    polyak: float = 0.01  # share of the online weights taken into the targets at each actor update
+    actor_every: int = 2  # critic updates an actor update
+    target_noise: float = 0.2  # std of the target policy's smoothing noise, action units
+    target_clip: float = 0.5  # bound of that noise
+    noise: float = 0.2  # std of the Gaussian behaviour noise, action units
+    uniform: float = 0.2  # share of behaviour actions drawn uniformly instead
+
+
+class TD3(Learner):
+    """Twin critics with the minimum of their targets, delayed actor, smoothed target policy; no cut at time limits.
+
+    Source: Fujimoto et al. 2018, Algorithm 1; the time limit is no terminal state (Pardo et al. 2018).
+    """
+
+    Config = TD3Config
+
+    def __init__(self, config: TD3Config, latent_dim: int, action_dim: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.action_dim = action_dim
+        self.actor = Ensemble(1, (2 * latent_dim, *config.hidden, action_dim), generator=generator)
+        self.critics = Ensemble(
+            2, (2 * latent_dim + action_dim, *config.hidden, 1), layer_norm=config.layer_norm, generator=generator
+        )
+        self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
+        self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
+        self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), lr=config.learning_rate, fused=True)
+        self.critic_optimiser = torch.optim.Adam(self.critics.parameters(), lr=config.learning_rate, fused=True)
+        self.updates = 0
+
+    @torch.no_grad()
+    def act(self, latent: Tensor, goal: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Actions f32[N, A] in [-1, 1]; with Gaussian noise and a share of uniform actions where a generator is given."""
+        action = torch.tanh(self.actor(torch.cat((latent, goal), 1))[0])
+        if generator is None:
+            return action
+        noise = torch.randn(action.shape, generator=generator, device=action.device) * self.config.noise
+        uniform = torch.rand(action.shape, generator=generator, device=action.device) * 2 - 1
+        chance = torch.rand((len(action), 1), generator=generator, device=action.device)
+        return torch.where(chance < self.config.uniform, uniform, (action + noise).clamp(-1, 1))
+
+    def critic_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Summed squared error of both critics against the smoothed, clipped double-Q target, and the Q values f32[2, B].
+
+        `noise` f32[B, A] is standard normal. Source: Fujimoto et al. 2018, Algorithm 1, lines 8-10.
+        """
+        with torch.no_grad():
+            next_input = torch.cat((batch.next_latent, batch.goal), 1)
+            smoothing = (noise * self.config.target_noise).clamp(-self.config.target_clip, self.config.target_clip)
+            next_action = (torch.tanh(self.target_actor(next_input)[0]) + smoothing).clamp(-1, 1)
+            next_value = self.target_critics(torch.cat((next_input, next_action), 1))[..., 0].amin(0)
+            target = batch.reward + self.config.discount * next_value
+        value = self.critics(torch.cat((batch.latent, batch.goal, batch.action), 1))[..., 0]
+        return len(value) * mse_loss(value, target.expand_as(value)), value
+
+    def actor_loss(self, batch: Batch) -> Tensor:
+        """-mean Q1(s, π(s)): the deterministic policy gradient (Fujimoto et al. 2018, Algorithm 1, line 12)."""
+        policy_input = torch.cat((batch.latent, batch.goal), 1)
+        action = torch.tanh(self.actor(policy_input)[0])
+        return -self.critics(torch.cat((policy_input, action), 1), members=1).mean()
+
+    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """One critic step and, every `actor_every` updates, one actor step with the targets' polyak step."""
+        noise = torch.randn(batch.action.shape, generator=generator, device=batch.action.device)
+        critic_loss, value = self.critic_loss(batch, noise)
+        self.critic_optimiser.zero_grad()
+        critic_loss.backward()
+        self.critic_optimiser.step()
+        metrics = {"critic_loss": critic_loss.detach(), "value": value.detach().mean()}
+        self.updates += 1
+        if self.updates % self.config.actor_every == 0:
+            self.critics.requires_grad_(False)  # spares the critics' weight gradients, which the actor does not need
+            actor_loss = self.actor_loss(batch)
+            self.actor_optimiser.zero_grad()
+            actor_loss.backward()
+            self.actor_optimiser.step()
+            self.critics.requires_grad_(True)
+            polyak_update(self.target_critics, self.critics, self.config.polyak)
+            polyak_update(self.target_actor, self.actor, self.config.polyak)
+            metrics["actor_loss"] = actor_loss.detach()
+        return metrics
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """All weights, target weights, Adam moments and the update counter, as flat tensors."""
+        return {
+            **super().state_dict(*args, **kwargs),
+            **optimiser_tensors(self.actor_optimiser, "actor_optimiser"),
+            **optimiser_tensors(self.critic_optimiser, "critic_optimiser"),
+            "updates": torch.tensor(self.updates),
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
+        """Put back what `state_dict` returned."""
+        rest = dict(state_dict)
+        self.updates = int(rest.pop("updates"))
+        for name, optimiser in (("actor_optimiser", self.actor_optimiser), ("critic_optimiser", self.critic_optimiser)):
+            moments = {key: rest.pop(key) for key in list(rest) if key.startswith(f"{name}.")}
+            load_optimiser_tensors(optimiser, name, moments)
+        return super().load_state_dict(rest, strict, assign)

@@ -1,0 +1,151 @@
+"""The replay memory: an append-only ring of episodes, one uint8 frame a step, codes cached with the version that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rig.replay.relabel import RelabelConfig, counts, relabel
+
+
+class Sample(NamedTuple):
+    """Transitions with their goals, before the reward. D code coordinates, A actions; f32 all."""
+
+    latent: Tensor
+    """[B, D]"""
+    goal: Tensor
+    """[B, D]; rows from `keep` to `keep + imagined` are for the caller to fill with imagined goals."""
+    action: Tensor
+    """[B, A]"""
+    next_latent: Tensor
+    """[B, D]"""
+
+
+class Ring:
+    """Episodes of `horizon` steps from `num_envs` worlds at once; a step is stored once, as the encoder reads it.
+
+    An episode has horizon + 1 observations and horizon actions. The oldest episodes are overwritten when the ring is full.
+    All counters are host integers that depend on nothing but how often `begin` and `append` were called.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        horizon: int,
+        num_envs: int,
+        observed_shape: tuple[int, ...],
+        observed_dtype: torch.dtype,
+        latent_dim: int,
+        action_dim: int,
+        device: torch.device,
+    ) -> None:
+        rounds = max(2, -(-capacity // (horizon * num_envs)))
+        self.rows, self.horizon, self.num_envs = rounds * num_envs, horizon, num_envs
+        self.observed = torch.empty((self.rows, horizon + 1, *observed_shape), dtype=observed_dtype, device=device)
+        self.latent = torch.empty((self.rows, horizon + 1, latent_dim), device=device)
+        self.action = torch.empty((self.rows, horizon, action_dim), device=device)
+        self.goal = torch.empty((self.rows, latent_dim), device=device)
+        self.begun = 0  # episodes begun since the start, over all worlds
+        self.step = horizon  # steps of the open episodes
+        self.version = -1  # of the encoder whose codes are cached
+
+    @property
+    def bytes_per_transition(self) -> float:
+        """Memory of one transition: observations, codes, actions and goals of the whole ring over its transitions."""
+        arrays = (self.observed, self.latent, self.action, self.goal)
+        return sum(a.numel() * a.element_size() for a in arrays) / (self.rows * self.horizon)
+
+    @property
+    def open_row(self) -> int:
+        """First of the `num_envs` rows that are being written."""
+        return (self.begun - self.num_envs) % self.rows
+
+    @property
+    def closed(self) -> int:
+        """Complete episodes in the ring, oldest first from row `oldest`."""
+        return max(0, min(self.begun, self.rows) - self.num_envs)
+
+    @property
+    def oldest(self) -> int:
+        """Row of the oldest episode."""
+        return (self.open_row - self.closed) % self.rows
+
+    def __len__(self) -> int:
+        """Transitions in the ring."""
+        return self.closed * self.horizon + (self.num_envs * self.step if self.begun else 0)
+
+    def begin(self, observed: Tensor, latent: Tensor, goal: Tensor, version: int) -> None:
+        """Open an episode a world with its first observations [N, …], their codes f32[N, D] and its goals f32[N, D]."""
+        self._check(version, fresh=self.begun == 0)
+        if self.step != self.horizon:
+            raise ValueError(f"the open episodes have {self.step} of {self.horizon} steps")
+        self.begun += self.num_envs
+        self.step = 0
+        rows = slice(self.open_row, self.open_row + self.num_envs)
+        self.observed[rows, 0] = observed
+        self.latent[rows, 0] = latent
+        self.goal[rows] = goal
+
+    def append(self, action: Tensor, observed: Tensor, latent: Tensor, version: int) -> None:
+        """Add actions f32[N, A] and the observations [N, …] they led to, with their codes f32[N, D]."""
+        self._check(version)
+        if self.step >= self.horizon:
+            raise ValueError("the open episodes are complete: begin new ones")
+        rows = slice(self.open_row, self.open_row + self.num_envs)
+        self.action[rows, self.step] = action
+        self.step += 1
+        self.observed[rows, self.step] = observed
+        self.latent[rows, self.step] = latent
+
+    def sample(self, batch: int, config: RelabelConfig, version: int, generator: torch.Generator) -> tuple[Sample, slice]:
+        """Draw transitions uniformly and relabel them; returns the sample and the rows whose goals are to be imagined."""
+        self._check(version)
+        device = self.latent.device
+        index = torch.randint(len(self), (batch,), generator=generator, device=device)
+        finished = self.closed * self.horizon
+        recent = index - finished
+        step_open = max(1, self.step)
+        is_open = recent >= 0
+        offset = torch.where(is_open, self.closed + recent // step_open, index // self.horizon)
+        step = torch.where(is_open, recent % step_open, index % self.horizon)
+        length = torch.where(is_open, step_open, self.horizon)
+        indices = relabel((self.oldest + offset) % self.rows, step, length, config, generator)
+        keep, imagined, _ = counts(batch, config)
+        future = slice(keep + imagined, batch)
+        goal = self.goal[indices.episode]
+        goal[future] = self.latent[indices.episode[future], indices.goal_step[future]]
+        sample = Sample(
+            latent=self.latent[indices.episode, indices.step],
+            goal=goal,
+            action=self.action[indices.episode, indices.step],
+            next_latent=self.latent[indices.episode, indices.step + 1],
+        )
+        return sample, slice(keep, keep + imagined)
+
+    def refresh(self, encode: Callable[[Tensor], Tensor], version: int) -> None:
+        """Re-encode every stored observation, an episode at a time, after the encoder changed."""
+        for row in range(min(self.begun, self.rows)):
+            self.latent[row] = encode(self.observed[row])
+        self.version = version
+
+    def _check(self, version: int, fresh: bool = False) -> None:
+        if fresh:
+            self.version = version
+        if version != self.version:
+            raise ValueError(f"stale codes: the ring holds encoder version {self.version}, the encoder is at {version}")
+
+    def episodes(self, first: int, last: int) -> dict[str, Tensor]:
+        """Copies of the episodes begun as number `first` up to before `last` (all in the ring), to be written to disk."""
+        if not max(0, self.begun - self.rows) <= first <= last <= self.begun:
+            raise ValueError(f"episodes {first}…{last} are not in the ring, which holds the last {self.rows} of {self.begun}")
+        rows = torch.arange(first, last) % self.rows
+        return {name: getattr(self, name)[rows.to(self.latent.device)] for name in ("observed", "latent", "action", "goal")}
+
+    def put(self, first: int, tensors: Mapping[str, Tensor]) -> None:
+        """Put back episodes from number `first` on, as `episodes` returned them."""
+        rows = torch.arange(first, first + len(tensors["goal"])) % self.rows
+        for name, value in tensors.items():
+            getattr(self, name)[rows.to(self.latent.device)] = value.to(self.latent.device)

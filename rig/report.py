@@ -1,0 +1,74 @@
+"""What a run shows when asked: the evaluation table and JSON, rollout films, imagined goals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from rig.encoders.base import Encoder
+from rig.evaluate import Rollouts
+from rig.video import Frames, beside, enlarge, grid
+
+FILMED = 6
+"""Episodes in a rollout film."""
+
+
+def rollout_film(rollouts: Rollouts, encoder: Encoder, device: torch.device) -> Frames:
+    """Film u8[T, H, W, 3]: goal picture | camera | what the encoder thinks it sees (where it decodes), an episode after another."""
+    episodes: list[Frames] = []
+    for frames, goal in zip(rollouts.frame[:FILMED], rollouts.goal_frame, strict=False):
+        panels = [np.broadcast_to(goal, frames.shape), frames]
+        if encoder.can_decode:
+            panels.append(encoder.decode(encoder.encode(torch.from_numpy(frames).to(device))).cpu().numpy())
+        film = beside(panels)
+        episodes.append(np.concatenate((film, film[-1:].repeat(8, axis=0))))
+    return enlarge(np.concatenate(episodes), 3)
+
+
+def imagined_sheet(real: Frames, imagined: Frames) -> Frames:
+    """Picture u8[H, W, 3]: real frames on the left, decoded draws from the prior on the right, as many of each."""
+    columns = max(1, math.isqrt(len(real)))
+    return enlarge(beside([grid(real, columns), np.full_like(grid(real, columns)[:, :4], 255), grid(imagined, columns)]), 3)
+
+
+def table(summary: Mapping[str, Any]) -> str:
+    """The evaluation as a small table for people."""
+    lines = [
+        f"{summary['task']}, {summary['encoder']}, {summary['learner']}: {summary['episodes']} goals never seen in training, "
+        f"after {summary['steps']} env steps"
+    ]
+    if summary["factors"]:
+        lines.append(f"{'':10}{'final distance':>16}{'doing nothing':>16}{'success':>10}")
+        for name, factor in summary["factors"].items():
+            final, idle = (f"{factor[key]:.4f} {factor['unit']}" for key in ("final_distance_mean", "idle_distance_mean"))
+            lines.append(f"{name:10}{final:>16}{idle:>16}{factor['success_rate']:>10.0%}")
+        lines.append(f"task success {summary['success_rate']:.0%}; latent distance {summary['latent_distance_mean']:.3f}")
+        lines[-1] += f", rank correlation with true distance {summary['latent_true_spearman']:.2f}"
+    else:
+        lines.append(f"latent distance {summary['latent_distance_mean']:.3f} (goals given as pictures: true distance unknown)")
+        lines += [f"  goal {i}: {row['latent_distance']:.3f}" for i, row in enumerate(summary["per_episode"])]
+    return "\n".join(lines)
+
+
+def describe_frame(spectrum: torch.Tensor, weight: torch.Tensor, r2: Sequence[tuple[str, float]], name: str) -> str:
+    """One paragraph about a latent frame: its spectrum, the widest gap, how many coordinates are kept, and what each tells.
+
+    `r2` gives, for each state dimension, the R² of a linear fit on the kept coordinates (for people only).
+    """
+    values = [float(v) for v in spectrum]
+    lines = [f"latent frame {name}: keeps {len(weight)} of {len(values)} coordinates"]
+    label = "slowness" if name == "slow" else "variance"
+    lines.append(f"  {label} {' '.join(f'{v:.3g}' for v in values)}")
+    ordered = sorted(values)
+    ratios = [b / max(a, 1e-12) for a, b in zip(ordered[:-1], ordered[1:], strict=True)]
+    if ratios:
+        widest = max(range(len(ratios)), key=ratios.__getitem__)
+        lines.append(f"  widest gap ×{ratios[widest]:.1f} between {ordered[widest]:.3g} and {ordered[widest + 1]:.3g}")
+    if name == "slow":
+        lines.append(f"  reward weights {' '.join(f'{float(w):.2f}' for w in weight)}")
+    lines.append("  linear R² of each state factor: " + ", ".join(f"{factor} {value:.3f}" for factor, value in r2))
+    return "\n".join(lines)

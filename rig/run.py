@@ -1,0 +1,163 @@
+"""The outer loop: the algorithm, and around it evaluation, logging, checkpoints, progress bars and signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rig import files
+from rig.algorithm import RIG
+from rig.errors import UserError
+from rig.log import Bar, Log, flat
+from rig.state import Saver
+
+LOG_EVERY = 250
+"""Env steps between points of the training curves; one transfer from the device each."""
+
+
+class Schedule(NamedTuple):
+    """When things happen, in env steps."""
+
+    steps: int
+    checkpoint_every: int
+    evaluate_every: int
+    """0: never on the way."""
+
+
+class Stopped(Exception):
+    """A signal asked the run to stop before there was anything to save."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Signals:
+    """While entered, SIGINT and SIGTERM set `code` to 130 or 143 instead of killing; a second one kills as usual."""
+
+    def __init__(self) -> None:
+        self.code = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.code = 128 + number
+        signal.signal(number, self._before[number])
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise Stopped where a signal has come."""
+        if self.code:
+            raise Stopped(self.code)
+
+
+class FiniteWatch:
+    """Remembers, on the device, the first step at which a loss was not finite; asking is the only transfer."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.first = torch.full((), torch.inf, dtype=torch.float64, device=device)
+
+    def add(self, step: int, losses: Mapping[str, Tensor]) -> None:
+        """Look at one step's losses."""
+        for loss in losses.values():
+            bad = torch.where(loss.isfinite(), torch.inf, float(step)).to(self.first.dtype)
+            self.first = torch.minimum(self.first, bad)
+
+    def step(self) -> int | None:
+        """The first bad step, or None."""
+        first = float(self.first)
+        return None if first == float("inf") else int(first)
+
+
+def train_policy(
+    folder: Path,
+    agent: RIG,
+    schedule: Schedule,
+    saver: Saver,
+    evaluate: Callable[[], dict[str, Any]],
+    log: Log,
+    signals: Signals,
+) -> int:
+    """Step the agent to `schedule.steps`, saving and evaluating on the way; returns 0, or 130 or 143 after a signal.
+
+    Raises UserError where a loss is not finite (with a diagnosis saved) or the disk is full.
+    """
+    watch, bar = FiniteWatch(agent.generator.device), Bar("training the policy", "steps")
+    bar.start(agent.steps, schedule.steps)
+    metrics: dict[str, Tensor] = {}
+    shown: dict[str, float | str] = {}
+    try:
+        if agent.steps == 0:
+            saver.save()  # what the encoder's training took is safe from here on
+            shown |= _evaluated(agent, evaluate, log)
+        while agent.steps < schedule.steps:
+            before = agent.steps
+            step_metrics = agent.step()
+            watch.add(agent.steps, step_metrics)
+            metrics |= step_metrics
+            if agent.replay.step == agent.replay.horizon:
+                shown["return"] = float(agent.last_return().mean())
+            due = agent.steps >= schedule.steps
+            if due or _crossed(before, agent.steps, LOG_EVERY) or _crossed(before, agent.steps, schedule.checkpoint_every):
+                _stop_if_broken(folder, agent, watch, metrics)
+                log.scalars(agent.steps, {f"train/{k}": float(v) for k, v in metrics.items()} | _numbers(shown))
+            if due or _crossed(before, agent.steps, schedule.evaluate_every):
+                shown |= _evaluated(agent, evaluate, log)
+            bar(agent.steps, schedule.steps, shown)
+            if due or signals.code or _crossed(before, agent.steps, schedule.checkpoint_every):
+                saver.save()
+            if signals.code:
+                bar.note(f"stopped at step {agent.steps} and saved; go on with: rig resume {folder}")
+                return signals.code
+    finally:
+        bar.close()
+    return 0
+
+
+def _crossed(before: int, after: int, every: int) -> bool:
+    return every > 0 and before // every != after // every
+
+
+def _numbers(shown: Mapping[str, float | str]) -> dict[str, float]:
+    return {f"train/{k}": v for k, v in shown.items() if isinstance(v, float)}
+
+
+def _evaluated(agent: RIG, evaluate: Callable[[], dict[str, Any]], log: Log) -> dict[str, float | str]:
+    summary = evaluate()
+    log.row(agent.steps, flat(summary))
+    return {
+        name: f"{factor['final_distance_mean']:.3f} {factor['unit']}" for name, factor in summary["factors"].items()
+    }
+
+
+def _stop_if_broken(folder: Path, agent: RIG, watch: FiniteWatch, metrics: Mapping[str, Tensor]) -> None:
+    step = watch.step()
+    if step is None:
+        return
+    diagnosis = {
+        "first_bad_step": step,
+        "noticed_at_step": agent.steps,
+        "metrics": {k: repr(float(v)) for k, v in metrics.items()},
+        "weights_not_finite": [name for name, p in agent.learner.named_parameters() if not bool(p.isfinite().all())],
+        "largest_code": repr(float(agent.replay.latent[: len(agent.replay)].abs().max())),
+        "reward_weights": agent.frame.weight.tolist(),
+    }
+    files.write(folder / "diagnosis.json", json.dumps(diagnosis, indent=1).encode())
+    raise UserError(
+        f"a loss was not finite from env step {step} on; see {folder / 'diagnosis.json'}; earlier checkpoints are untouched; "
+        f"try learner.learning_rate=3e-4"
+    )

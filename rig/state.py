@@ -1,0 +1,94 @@
+"""A run's whole state to a checkpoint and back: what makes resuming exact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rig import checkpoint
+from rig.algorithm import RIG
+from rig.errors import UserError
+from rig.replay.disk import read_chunk, write_chunk
+
+
+def representation_tensors(agent: RIG) -> dict[str, dict[str, Tensor]]:
+    """Encoder, prior and latent frame, each as flat tensors."""
+    return {name: dict(part.state_dict()) for name, part in (("encoder", agent.encoder), ("goals", agent.goals), ("frame", agent.frame))}
+
+
+class Saver:
+    """Writes the checkpoints of one run, and puts the newest back.
+
+    Closed episodes never change, so each is written once, to a chunk that later checkpoints share; the open ones go into the
+    checkpoint itself.
+    """
+
+    def __init__(self, folder: Path, agent: RIG, identity: dict[str, Any], keep: int) -> None:
+        self.folder, self.agent, self.identity, self.keep = folder, agent, identity, keep
+        self.chunks: list[dict[str, Any]] = []
+
+    def save(self) -> Path:
+        """Write a checkpoint of the present step. Raises UserError on a full disk; earlier checkpoints are untouched."""
+        agent, replay = self.agent, self.agent.replay
+        self._write_closed_episodes()
+        open_episodes = replay.episodes(max(0, replay.begun - replay.num_envs), replay.begun)
+        tensors = {
+            **representation_tensors(agent),
+            "learner": agent.learner.state_dict(),
+            "replay": open_episodes,
+            "env": {name: torch.from_numpy(value) for name, value in agent.env.snapshot().items()},
+            "random": {"agent": agent.generator.get_state()},
+        }
+        meta = {
+            **self.identity,
+            "steps": agent.steps,
+            "replay": {"begun": replay.begun, "step": replay.step, "version": replay.version, "chunks": self.chunks},
+        }
+        shared = [self.folder / chunk["file"] for chunk in self.chunks]
+        return checkpoint.save(self.folder, agent.steps, checkpoint.Contents(tensors, meta), shared, self.keep)
+
+    def _write_closed_episodes(self) -> None:
+        replay = self.agent.replay
+        oldest = max(0, replay.begun - replay.rows)
+        self.chunks = [chunk for chunk in self.chunks if chunk["last"] > oldest]
+        first = max(oldest, self.chunks[-1]["last"] if self.chunks else 0)
+        last = max(0, replay.begun - replay.num_envs)
+        if first < last:
+            file = f"replay/{self.agent.steps:09d}.safetensors"
+            write_chunk(self.folder / file, replay.episodes(first, last))
+            self.chunks.append({"file": file, "first": first, "last": last})
+
+    def restore(self, loaded: checkpoint.Loaded) -> None:
+        """Put a checkpoint back into the agent, whose representation is loaded already; training goes on as if never stopped."""
+        agent, replay, meta = self.agent, self.agent.replay, loaded.meta["replay"]
+        agent.learner.load_state_dict(loaded.tensors["learner"])
+        replay.begun, replay.step, replay.version = meta["begun"], meta["step"], meta["version"]
+        self.chunks = meta["chunks"]
+        oldest = max(0, replay.begun - replay.rows)
+        for chunk, path in zip(self.chunks, loaded.shared, strict=True):
+            episodes = read_chunk(path)
+            skip = max(0, oldest - chunk["first"])  # overwritten since, but the chunk still holds younger ones
+            replay.put(chunk["first"] + skip, {name: value[skip:] for name, value in episodes.items()})
+        replay.put(max(0, replay.begun - replay.num_envs), loaded.tensors["replay"])
+        agent.env.restore({name: value.numpy() for name, value in loaded.tensors["env"].items()})
+        agent.generator.set_state(loaded.tensors["random"]["agent"])
+        agent.steps = loaded.meta["steps"]
+
+
+def restore_representation(parts: dict[str, Any], loaded: checkpoint.Loaded, identity: dict[str, Any]) -> None:
+    """Load encoder, goals and frame (by these names in `parts`) from a checkpoint.
+
+    Raises UserError where the checkpoint is of another encoder, latent size, task or learner than the configuration says.
+    """
+    for key, expected in identity.items():
+        if loaded.meta.get(key) != expected:
+            raise UserError(
+                f"checkpoint {loaded.step} has {key} {loaded.meta.get(key)!r} but the run's config.yaml says {expected!r}; "
+                f"put back the config.yaml that the run was trained with"
+            )
+    parts["frame"].resize(len(loaded.tensors["frame"]["matrix"]))
+    for name, part in parts.items():
+        part.load_state_dict(loaded.tensors[name])

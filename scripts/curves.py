@@ -1,0 +1,110 @@
+"""Gather the learning curves of runs into one CSV file, and plot CSV files as mean and 95 % interval over seeds.
+
+    python scripts/curves.py gather docs/results/reach.csv runs/reach_s0 runs/reach_s1 runs/reach_s2
+    python scripts/curves.py table docs/results/reach.csv --metric hand_distance --steps 0 4000 12000
+    python scripts/curves.py plot docs/results/reach.png docs/results/reach.csv … --metric hand_distance
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+
+STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+"""Student's t at 97.5 % by degrees of freedom: what a 95 % interval of a mean of few seeds needs."""
+
+Curve = dict[int, list[float]]
+
+
+def gather(out: Path, runs: Sequence[Path]) -> None:
+    """Write every run's progress.csv to one file, each row with the run's seed, command and commit."""
+    rows: list[dict[str, str]] = []
+    for run in runs:
+        origin = json.loads((run / "origin.json").read_text())
+        head = {"seed": str(origin["seed"]), "commit": origin["commit"], "command": origin["command"]}
+        with (run / "progress.csv").open(newline="") as file:
+            rows += [{**head, **row} for row in csv.DictReader(file)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def curve(path: Path, metric: str) -> Curve:
+    """The metric's values by env step, one a seed."""
+    found: Curve = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(int(row["step"]), []).append(float(row[metric]))
+    return dict(sorted(found.items()))
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and half-width of its 95 % interval (Student's t); nan half-width for a single seed."""
+    if len(values) < 2:
+        return fmean(values), math.nan
+    return fmean(values), STUDENT[len(values) - 1] * stdev(values) / math.sqrt(len(values))
+
+
+def table(paths: Sequence[Path], metric: str, steps: Sequence[int]) -> str:
+    """A Markdown table: a row a file, a column a step, each mean ± half-width (seeds)."""
+    lines = [f"| {metric} | " + " | ".join(f"@{s:,}" for s in steps) + " |", "|---" * (len(steps) + 1) + "|"]
+    for path in paths:
+        data = curve(path, metric)
+        cells = ["–" if s not in data else "{:.4f} ± {:.4f} ({})".format(*interval(data[s]), len(data[s])) for s in steps]
+        lines.append(f"| {path.stem} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def plot(out: Path, paths: Sequence[Path], metric: str, title: str) -> None:
+    """One line a file, shaded by its 95 % interval."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    for path in paths:
+        data = curve(path, metric)
+        centre, half = zip(*(interval(values) for values in data.values()), strict=True)
+        (line,) = axes.plot(list(data), centre, label=f"{path.stem} ({len(next(iter(data.values())))} seeds)")
+        low, high = ([c + sign * h for c, h in zip(centre, half, strict=True)] for sign in (-1, 1))
+        axes.fill_between(list(data), low, high, alpha=0.15, color=line.get_color())
+    axes.set(xlabel="env steps", ylabel=metric.replace("_", " ") + " (m)", title=title)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(out, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("gather", "table", "plot"):
+        command = commands.add_parser(name)
+        if name != "table":
+            command.add_argument("out", type=Path)
+        command.add_argument("inputs", type=Path, nargs="+")
+        if name != "gather":
+            command.add_argument("--metric", default="final_distance_mean")
+        if name == "table":
+            command.add_argument("--steps", type=int, nargs="+", required=True)
+        if name == "plot":
+            command.add_argument("--title", default="")
+    arguments = parser.parse_args()
+    if arguments.command == "gather":
+        gather(arguments.out, arguments.inputs)
+    elif arguments.command == "table":
+        print(table(arguments.inputs, arguments.metric, arguments.steps))
+    else:
+        plot(arguments.out, arguments.inputs, arguments.metric, arguments.title)
+
+
+if __name__ == "__main__":
+    main()

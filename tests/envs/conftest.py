@@ -1,0 +1,23 @@
+"""Worlds for the tests, closed when the test ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from rig.envs import BatchEnv, make_batch
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., BatchEnv]]:
+    """`make_batch` with seed 0; what it made is closed afterwards."""
+    made: list[BatchEnv] = []
+
+    def build(task: str, num_envs: int = 1, *, seed: int = 0, render: str = "warp", size: int = 48) -> BatchEnv:
+        made.append(make_batch(task, num_envs, seed=seed, render=render, size=size))
+        return made[-1]
+
+    yield build
+    for env in made:
+        env.close()

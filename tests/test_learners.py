@@ -1,0 +1,305 @@
+"""Learners: what the room promises, for each of them; and TD3 against stable-baselines3, on the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from stable_baselines3 import TD3 as SB3TD3
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from torch import Tensor, nn
+
+from rig.export import to_sb3
+from rig.learners import LEARNERS, TD3, Learner
+from rig.learners.td3 import TD3Config
+from rig.nets import Ensemble
+from rig.tensors import pack, unpack
+from rig.types import Batch
+
+LATENT, ACTION, ROWS = 3, 2, 64
+
+Named = dict[str, Tensor]
+
+
+def draws(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def make(name: str, seed: int = 0) -> Learner:
+    entry: Any = LEARNERS[name]
+    return entry(entry.Config(), LATENT, ACTION, draws(seed))
+
+
+def batches(count: int, seed: int = 1) -> Iterator[Batch]:
+    generator = draws(seed)
+    for _ in range(count):
+        latent, goal, after = (torch.randn(ROWS, LATENT, generator=generator) for _ in range(3))
+        action = torch.rand(ROWS, ACTION, generator=generator) * 2 - 1
+        yield Batch(latent, goal, action, -(after - goal).norm(dim=1), after)
+
+
+@pytest.fixture(params=list(LEARNERS))
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+# ---- what every learner promises ----
+
+
+def test_acts_within_bounds_and_alike_without_a_generator(name: str) -> None:
+    learner, before = make(name), torch.get_rng_state()
+    latent, goal = 50 * torch.randn(2, 500, LATENT, generator=draws(2))
+    action = learner.act(latent, goal)
+    assert action.shape == (500, ACTION) and action.dtype == torch.float32 and not action.requires_grad
+    assert action.abs().max() <= 1 and action.std(0).min() > 0.1
+    assert torch.equal(action, learner.act(latent, goal)), "without a generator there is no noise"
+    torch.testing.assert_close(action[7:9], learner.act(latent[7:9], goal[7:9]), msg="rows know nothing of one another")
+    assert (action - learner.act(latent, latent)).abs().max() > 0.1, "the goal matters"
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_explores_only_with_a_generator_which_alone_decides_how(name: str) -> None:
+    learner, before = make(name), torch.get_rng_state()
+    latent, goal = torch.randn(2, 500, LATENT, generator=draws(2))
+    generator = draws(3)
+    first, second = learner.act(latent, goal, generator), learner.act(latent, goal, generator)
+    assert first.shape == (500, ACTION) and first.dtype == torch.float32 and not first.requires_grad
+    assert first.abs().max() <= 1
+    assert not torch.equal(first, second) and not torch.equal(first, learner.act(latent, goal))
+    assert torch.equal(first, learner.act(latent, goal, draws(3)))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_an_update_learns_and_returns_numbers_on_the_device(name: str) -> None:
+    learner, before = make(name), torch.get_rng_state()
+    start = unpack(pack(learner.state_dict()))
+    batch = next(batches(1))
+    given = [part.clone() for part in batch]
+    seen: set[str] = set()
+    for _ in range(4):
+        metrics = learner.update(batch, draws(4))
+        seen |= metrics.keys()
+        for value in metrics.values():
+            assert value.shape == () and value.isfinite() and not value.requires_grad
+    assert "value" in seen, "the mean return that is expected of the batch; the probes read it"
+    assert all(torch.equal(a, b) for a, b in zip(given, batch, strict=True)), "the batch is the replay's own"
+    assert any(not torch.equal(start[key], value) for key, value in learner.state_dict().items() if key in start)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_seed_decides_the_weights(name: str) -> None:
+    latent, goal = torch.randn(2, 5, LATENT, generator=draws(2))
+    actions = [make(name, seed).act(latent, goal) for seed in (0, 0, 1)]
+    assert torch.equal(actions[0], actions[1]) and not torch.equal(actions[0], actions[2])
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+@pytest.mark.parametrize("updates", [0, 1, 5])
+def test_goes_on_exactly_from_its_state(name: str, updates: int, on_disk: bool) -> None:
+    one, other = make(name), make(name, seed=9)
+    for batch in batches(updates):
+        one.update(batch, draws(4))
+    state = one.state_dict()
+    other.load_state_dict(unpack(pack(state)) if on_disk else state)
+    generators = draws(5), draws(5)
+    for batch in batches(5, seed=6):
+        metrics = [learner.update(batch, generator) for learner, generator in zip((one, other), generators, strict=True)]
+        assert metrics[0].keys() == metrics[1].keys()
+        assert all(torch.equal(value, metrics[1][key]) for key, value in metrics[0].items())
+    states = one.state_dict(), other.state_dict()
+    assert states[0].keys() == states[1].keys() and len(states[0]) > 0
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+# ---- TD3 beside stable-baselines3 ----
+
+
+class Trained(NamedTuple):
+    """What was seen of one update."""
+
+    losses: Named
+    gradients: Named
+    """Those that the optimisers were given."""
+    weights: Named
+
+
+class Sides(NamedTuple):
+    """The same weights twice. Networks by role, each as layers (weight [out, in], bias [out])."""
+
+    ours: TD3
+    theirs: SB3TD3
+
+
+def layers(ensemble: Ensemble, member: int, gradient: bool) -> Named:
+    """One member's parameters, or their gradients, under the names of `nn.Sequential(Linear, ReLU, …)`."""
+    found: Named = {}
+    for index, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True)):
+        pair = (weight.grad, bias.grad) if gradient else (weight, bias)
+        found |= {f"{2 * index}.weight": pair[0][member].T.clone(), f"{2 * index}.bias": pair[1][member, 0].clone()}
+    return found
+
+
+def prefixed(prefix: str, named: Named) -> Named:
+    return {f"{prefix}.{key}": value.detach().clone() for key, value in named.items()}
+
+
+def weights_of(sides: Sides) -> tuple[Named, Named]:
+    ours, theirs = sides
+    mine = prefixed("actor", layers(ours.actor, 0, False)) | prefixed("target_actor", layers(ours.target_actor, 0, False))
+    its = prefixed("actor", theirs.actor.mu.state_dict()) | prefixed("target_actor", theirs.actor_target.mu.state_dict())
+    for member in range(2):
+        mine |= prefixed(f"critic{member}", layers(ours.critics, member, False))
+        mine |= prefixed(f"target_critic{member}", layers(ours.target_critics, member, False))
+        its |= prefixed(f"critic{member}", theirs.critic.q_networks[member].state_dict())
+        its |= prefixed(f"target_critic{member}", theirs.critic_target.q_networks[member].state_dict())
+    return mine, its
+
+
+def watch_gradients(sides: Sides, mine: Named, its: Named) -> None:
+    """Fill `mine` and `its` with what each optimiser is given, at the moment it is."""
+    ours, theirs = sides
+
+    def grads(network: nn.Module) -> Named:
+        return {key: parameter.grad for key, parameter in network.named_parameters() if parameter.grad is not None}
+
+    def note_my_critics(*_: object) -> None:
+        for member in range(2):
+            mine.update(prefixed(f"critic{member}", layers(ours.critics, member, True)))
+
+    def note_its_critics(*_: object) -> None:
+        for member in range(2):
+            its.update(prefixed(f"critic{member}", grads(theirs.critic.q_networks[member])))
+
+    ours.critic_optimiser.register_step_pre_hook(note_my_critics)
+    theirs.critic.optimizer.register_step_pre_hook(note_its_critics)
+    ours.actor_optimiser.register_step_pre_hook(lambda *_: mine.update(prefixed("actor", layers(ours.actor, 0, True))))
+    theirs.actor.optimizer.register_step_pre_hook(lambda *_: its.update(prefixed("actor", grads(theirs.actor.mu))))
+
+
+def both(updates: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Trained, Trained]]:
+    """Train both for some updates on the same batches and smoothing noise; yield what was seen of each, after each."""
+    config = TD3Config(hidden=(256, 256), layer_norm=False, learning_rate=1e-3, discount=0.97, polyak=0.03)
+    ours = TD3(config, LATENT, ACTION, draws(0))
+    for target, seed in ((ours.target_actor, 1), (ours.target_critics, 2)):  # or a swap of the two would go unseen
+        generator = draws(seed)
+        with torch.no_grad():
+            for parameter in target.parameters():
+                parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+    theirs = to_sb3(ours, buffer_size=1)
+    theirs.set_logger(configure(None, []))
+    sides, mine, its = Sides(ours, theirs), dict[str, Tensor](), dict[str, Tensor]()
+    watch_gradients(sides, mine, its)
+    replayed: list[ReplayBufferSamples] = []
+    monkeypatch.setattr(theirs.replay_buffer, "sample", lambda *_, **__: replayed.pop())
+    generator = draws(7)
+    torch.manual_seed(7)  # theirs draws its smoothing noise, and nothing else, from the global generator
+    for batch in batches(updates):
+        mine.clear()
+        its.clear()
+        theirs.logger.name_to_value.clear()
+        observation, after = torch.cat((batch.latent, batch.goal), 1), torch.cat((batch.next_latent, batch.goal), 1)
+        never = torch.zeros(ROWS, 1)
+        replayed.append(ReplayBufferSamples(observation, batch.action, after, never, batch.reward[:, None]))
+        theirs.train(gradient_steps=1, batch_size=ROWS)
+        metrics = ours.update(batch, generator)
+        logged = {key: torch.tensor(float(value)) for key, value in theirs.logger.name_to_value.items()}
+        my_weights, its_weights = weights_of(sides)
+        yield (
+            Trained({key: metrics[key] for key in ("critic_loss", "actor_loss") if key in metrics}, dict(mine), my_weights),
+            Trained({key[6:]: value for key, value in logged.items() if key.endswith("loss")}, dict(its), its_weights),
+        )
+
+
+def assert_same(mine: Named, its: Named, tolerance: float) -> None:
+    assert mine.keys() == its.keys()
+    for key, value in mine.items():
+        torch.testing.assert_close(value, its[key], rtol=tolerance, atol=tolerance, msg=lambda text, key=key: f"{key}: {text}")
+
+
+def test_td3_is_stable_baselines3s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses, gradients and weights over ten updates: smoothing, minimum of targets, delay and polyak step all take part."""
+    steps = list(both(10, monkeypatch))
+    assert [set(mine.losses) for mine, _ in steps[:2]] == [{"critic_loss"}, {"critic_loss", "actor_loss"}]
+    for mine, its in steps:
+        assert_same(mine.losses, its.losses, 1e-5)
+        assert_same(mine.gradients, its.gradients, 1e-5)
+        assert_same(mine.weights, its.weights, 1e-5)
+    for key, value in steps[0][0].weights.items():
+        moved = (value - steps[-1][0].weights[key]).abs().max()
+        assert moved > 1e-4, f"{key} has not been trained: nothing was compared"
+
+
+# ---- networks ----
+
+
+@pytest.mark.parametrize("layer_norm", [True, False])
+def test_an_ensemble_is_plain_modules_side_by_side(layer_norm: bool) -> None:
+    """Outputs, and gradients of inputs and parameters, of each member against nn.Linear, nn.LayerNorm and nn.ReLU."""
+    ensemble = Ensemble(3, (5, 16, 8, 2), layer_norm=layer_norm, generator=draws(0))
+    generator = draws(1)
+    with torch.no_grad():
+        for parameter in (*ensemble.gains, *ensemble.shifts):
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    x = torch.randn(10, 5, generator=generator)
+    goal = torch.randn(3, 10, 2, generator=generator)
+    mine = x.clone().requires_grad_()
+    output = ensemble(mine)
+    ((output - goal) ** 2).sum().backward()
+    its = x.clone().requires_grad_()
+    members = [reference(ensemble, member) for member in range(3)]
+    expected = torch.stack([network(its) for network in members])
+    ((expected - goal) ** 2).sum().backward()
+    torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ensemble(x, members=1), expected[:1], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(mine.grad, its.grad, rtol=1e-5, atol=1e-4)
+    for member, network in enumerate(members):
+        linear = [layer for layer in network if isinstance(layer, nn.Linear)]
+        norms = [layer for layer in network if isinstance(layer, nn.LayerNorm)]
+        assert len(norms) == (2 if layer_norm else 0)
+        pairs = [(weight.grad[member].T, layer.weight.grad) for weight, layer in zip(ensemble.weights, linear, strict=True)]
+        pairs += [(bias.grad[member, 0], layer.bias.grad) for bias, layer in zip(ensemble.biases, linear, strict=True)]
+        pairs += [(gain.grad[member, 0], layer.weight.grad) for gain, layer in zip(ensemble.gains, norms, strict=True)]
+        pairs += [(shift.grad[member, 0], layer.bias.grad) for shift, layer in zip(ensemble.shifts, norms, strict=True)]
+        for gradient, wanted in pairs:
+            torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-4)
+
+
+def reference(ensemble: Ensemble, member: int) -> nn.Sequential:
+    modules: list[nn.Module] = []
+    for index, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True)):
+        linear = nn.Linear(weight.shape[1], weight.shape[2])
+        linear.load_state_dict({"weight": weight[member].T, "bias": bias[member, 0]})
+        modules.append(linear)
+        if index == len(ensemble.weights) - 1:
+            break
+        if ensemble.layer_norm:
+            norm = nn.LayerNorm(weight.shape[2])
+            norm.load_state_dict({"weight": ensemble.gains[index][member, 0], "bias": ensemble.shifts[index][member, 0]})
+            modules.append(norm)
+        modules.append(nn.ReLU())
+    return nn.Sequential(*modules)
+
+
+def test_td3_with_layer_norm_has_it_in_the_critics_and_not_the_actor() -> None:
+    learner = TD3(TD3Config(layer_norm=True), LATENT, ACTION, draws(0))
+    assert [ensemble.layer_norm for ensemble in (learner.critics, learner.target_critics)] == [True, True]
+    assert not learner.actor.layer_norm and not learner.target_actor.layer_norm
+
+
+# ---- TD3's own behaviour ----
+
+
+def test_td3_explores_by_a_gaussian_and_a_share_of_uniform_actions() -> None:
+    count = 20_000
+    learner = TD3(TD3Config(noise=0.1, uniform=0.25), LATENT, ACTION, draws(0))
+    still = torch.zeros(count, LATENT)
+    away = learner.act(still, still, draws(1)) - learner.act(still, still)
+    share = (away.abs().amax(1) > 0.5).float().mean()  # no Gaussian goes five deviations; most uniform ones do
+    start = learner.act(still[:1], still[:1])[0]
+    within = 0.25 * (1 - torch.prod(((start + 0.5).clamp(max=1) - (start - 0.5).clamp(min=-1)) / 2))
+    assert abs(share - within) < 0.015
+    gaussian = away[away.abs().amax(1) < 0.3]
+    assert abs(gaussian.std() - 0.1) < 0.02 and gaussian.mean().abs() < 0.01
