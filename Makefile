@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint types wheel clean
+.PHONY: help venv .venv demo test check lint types wheel clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -20,6 +20,8 @@ $(STAMP): pyproject.toml scripts/venv.py
 	@touch $@
 
 venv: $(STAMP)  ## .venv with everything in it, once; TORCH_INDEX=... says where torch comes from
+
+.venv: venv
 
 demo: $(STAMP)  ## train an agent on Reach from pixels, and look at what it does (minutes)
 	$(BIN)/rig train preset=rig_reach

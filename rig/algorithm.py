@@ -23,6 +23,18 @@ def observe(encoder: Encoder, observation: Any, device: torch.device) -> Tensor:
     return torch.from_numpy(getattr(observation, encoder.observes)).to(device)
 
 
+def explore(last: Tensor | None, like: Tensor, hold: float, generator: torch.Generator) -> Tensor:
+    """The exploration policy: uniform actions f32[N, A] in [-1, 1], each held for `hold` steps on average.
+
+    `last` is what it did a step ago, None at an episode's start. Actions drawn anew each step would hardly leave the start.
+    """
+    uniform = torch.rand(like.shape, generator=generator, device=like.device) * 2 - 1
+    if last is None:
+        return uniform
+    redraw = torch.rand((len(like), 1), generator=generator, device=like.device) < 1 / hold
+    return torch.where(redraw, uniform, last)
+
+
 def collect(
     env: Any,
     encoder: Encoder,
@@ -33,25 +45,24 @@ def collect(
     generator: torch.Generator,
     report: Report,
 ) -> Tensor:
-    """l. 1: observations [E, length + 1, …] of episodes under an exploration policy, at least `frames` of them in all.
+    """l. 1: observations [E, length + 1, …] of episodes under the exploration policy, at least `frames` of them in all.
 
-    The policy draws a uniform action and holds it for `hold` steps on average. Episodes begin where the task begins, or at
-    random states (as the published code does) where `random_reset`.
+    Episodes begin where the task begins, or at random states (as the published code does) where `random_reset`.
     """
     device = generator.device
     rounds = -(-frames // (env.num_envs * (length + 1)))
     episodes: list[Tensor] = []
-    for episode in range(rounds):
+    done, total = 0, rounds * env.num_envs * (length + 1)
+    for _ in range(rounds):
         observation = env.reset(state=env.random_states(env.num_envs) if random_reset else None)
         steps = [observe(encoder, observation, device)]
-        action = torch.zeros((env.num_envs, env.action_dim), device=device)
-        for step in range(length):
-            redraw = torch.rand((env.num_envs, 1), generator=generator, device=device) < (1 / hold if step else 1)
-            uniform = torch.rand(action.shape, generator=generator, device=device) * 2 - 1
-            action = torch.where(redraw, uniform, action)
+        action = None
+        for _ in range(length):
+            action = explore(action, torch.empty((env.num_envs, env.action_dim), device=device), hold, generator)
             steps.append(observe(encoder, env.step(action.cpu().numpy()), device))
+            report(done + len(steps) * env.num_envs, total, {})
         episodes.append(torch.stack(steps, 1))
-        report((episode + 1) * env.num_envs * (length + 1), rounds * env.num_envs * (length + 1), {})
+        done += len(steps) * env.num_envs
     return torch.cat(episodes)
 
 
@@ -87,11 +98,12 @@ class RIG:
         *,
         batch: int,
         random_steps: int,
+        hold: float,
         updates_per_step: int,
     ) -> None:
         self.env, self.encoder, self.goals, self.frame = env, encoder, goals, frame
         self.reward, self.learner, self.replay, self.relabel = reward, learner, replay, relabel
-        self.generator, self.batch = generator, batch
+        self.generator, self.batch, self.hold = generator, batch, hold
         self.random_steps, self.updates_per_step = random_steps, updates_per_step
         self.steps = 0
 
@@ -117,11 +129,11 @@ class RIG:
         return metrics
 
     def act(self) -> None:
-        """l. 7-9: act with exploration noise (uniformly at first), encode what follows once, and store it."""
+        """l. 7-9: act with exploration noise (by the exploration policy at first), encode what follows once, and store it."""
         rows = slice(self.replay.open_row, self.replay.open_row + self.env.num_envs)
         if self.steps < self.random_steps:
-            shape = (self.env.num_envs, self.env.action_dim)
-            action = torch.rand(shape, generator=self.generator, device=self.generator.device) * 2 - 1
+            last = self.replay.action[rows, self.replay.step - 1] if self.replay.step else None
+            action = explore(last, self.replay.action[rows, 0], self.hold, self.generator)
         else:
             action = self.learner.act(self.replay.latent[rows, self.replay.step], self.replay.goal[rows], self.generator)
         observed = observe(self.encoder, self.env.step(action.cpu().numpy()), self.generator.device)

@@ -68,10 +68,10 @@ def make_representation(config: RunConfig, env: Any) -> Representation:
     network = torch.Generator().manual_seed(stream_seed(config.seed, "network"))
     try:
         encoder = encoder_class(config.encoder, shape, network).to(device)
+        frame = LatentFrame(config.frame, encoder.latent_dim).to(device)
     except ValueError as error:
-        raise UserError(f"task.size={config.task.size}: {error}") from error
-    goals = goals_class(config.goals, encoder.latent_dim).to(device)
-    return Representation(encoder, goals, LatentFrame(config.frame, encoder.latent_dim).to(device))
+        raise UserError(str(error)) from error
+    return Representation(encoder, goals_class(config.goals, encoder.latent_dim).to(device), frame)
 
 
 def make_learner(config: RunConfig, latent_dim: int, action_dim: int) -> Learner:
@@ -108,6 +108,7 @@ def make_agent(config: RunConfig, env: Any, representation: Representation) -> R
         generator_of(config, "train"),
         batch=config.learner.batch,
         random_steps=config.random_steps,
+        hold=config.collect.hold,
         updates_per_step=config.updates_per_step,
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,11 @@ from rig.build import Representation
 from rig.config import RunConfig
 from rig.config_io import from_yaml, to_yaml
 from rig.errors import UserError
-from rig.evaluate import Policy, Rollouts, rollout, summarise
+from rig.evaluate import Policy, rollouts, summarise
 from rig.log import Bar, Log
 from rig.probe import linear_r2, probe
 from rig.report import describe_frame, imagined_sheet, rollout_film, table
-from rig.run import Schedule, Signals, Stopped, train_policy
+from rig.run import Schedule, Signals, StopError, train_policy
 from rig.state import Saver, restore_representation
 
 WORLDS = 50
@@ -64,9 +65,11 @@ def resume(folder: Path, config: RunConfig) -> int:
 def load_config(folder: Path) -> RunConfig:
     """The resolved configuration of a run. Raises UserError where the folder is none."""
     try:
-        return from_yaml((folder / "config.yaml").read_text())
+        return from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{folder} is no run folder (no config.yaml in it); give one that `rig train` made") from error
+    except (UserError, UnicodeDecodeError) as error:
+        raise UserError(f"{folder / 'config.yaml'}: {error}") from error
 
 
 def origin(config: RunConfig) -> dict[str, Any]:
@@ -77,7 +80,7 @@ def origin(config: RunConfig) -> dict[str, Any]:
         commit = subprocess.run(git, capture_output=True, text=True, timeout=10).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
         commit = ""
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    command = shlex.join(["rig", *sys.argv[1:]])
     versions = {"rig": __version__, "torch": torch.__version__, "numpy": np.__version__}
     return {"command": command, "commit": commit, "seed": config.seed, "versions": versions}
 
@@ -88,7 +91,7 @@ def _guarded(folder: Path, config: RunConfig, work: Callable[[Path, RunConfig, S
     with Signals() as signals:
         try:
             return work(folder, config, signals)
-        except Stopped as stopped:
+        except StopError as stopped:
             print(f"stopped before anything was trained; start again with: rig resume {folder}", file=sys.stderr)
             return stopped.code
         except FloatingPointError as error:
@@ -174,9 +177,9 @@ def _probe(config: RunConfig, env: Any, representation: Representation) -> dict[
 
 def _make_agent(config: RunConfig, representation: Representation) -> RIG:
     agent = build.make_agent(config, build.make_env(config, config.seed, "train", config.num_envs), representation)
-    replay = agent.replay
-    size = f"{replay.bytes_per_transition:,.0f} bytes a transition, {replay.rows * replay.horizon:,} transitions"
-    print(f"replay memory: {size}, {replay.bytes_per_transition * replay.rows * replay.horizon / 2**20:,.0f} MiB", file=sys.stderr)
+    each, count = agent.replay.bytes_per_transition, agent.replay.rows * agent.replay.horizon
+    size = f"{each:,.0f} bytes a transition, {count:,} transitions, {each * count / 2**20:,.0f} MiB"
+    print(f"replay memory: {size}", file=sys.stderr)
     return agent
 
 
@@ -208,12 +211,12 @@ def _train_policy(
     with Log(folder, agent.steps) as log:
         code = train_policy(
             folder, agent, schedule, saver,
-            lambda: summarise(env.task, _roll_out(env, policy, goals, pictures, config.task.horizon)),
+            lambda: summarise(env.task, rollouts(env, policy, goals, pictures, config.task.horizon)),
             log, signals,
         )  # fmt: skip
     if code == 0:
-        newest = folder / "checkpoints" / f"{agent.steps:09d}"
-        summary = _evaluation(config, policy, agent.steps, newest, config.evaluation.final_episodes, 0, [], folder / "rollouts.gif")
+        newest, film = folder / "checkpoints" / f"{agent.steps:09d}", folder / "rollouts.gif"
+        summary = _evaluation(config, policy, agent.steps, newest, config.evaluation.final_episodes, 0, [], film)
         files.write(folder / "evaluation.json", json.dumps(summary, indent=1).encode())
         if representation.encoder.can_decode:
             _imagine(config, representation, 64, folder / "imagined_goals.png")
@@ -221,37 +224,24 @@ def _train_policy(
     return code
 
 
-def _roll_out(env: Any, policy: Policy, goals: Any, pictures: Any, horizon: int) -> Rollouts:
-    """Rollouts towards any number of goals, `env.num_envs` at a time; the last batch is filled up and cut."""
-    count, worlds = len(pictures), env.num_envs
-    batches: list[Rollouts] = []
-    for first in range(0, count, worlds):
-        rows = np.arange(first, first + worlds) % count
-        batch = rollout(env, policy, None if goals is None else goals[rows], pictures[rows], horizon)
-        kept = min(worlds, count - first)
-        batches.append(Rollouts(*(None if part is None else part[:kept] for part in batch)))
-    merged = (None if parts[0] is None else np.concatenate(parts) for parts in zip(*batches, strict=True))
-    return Rollouts(*merged)
-
-
 def _evaluation(
     config: RunConfig, policy: Policy, steps: int, place: Path, episodes: int, seed: int, goals: Sequence[Path], gif: Path | None
 ) -> dict[str, Any]:
     """Evaluate a policy on goals of the task, or on pictures; write the film where asked; return what goes into the JSON."""
     if goals and policy.encoder.observes == "state":
-        raise UserError(f"--goal: encoder {config.encoder.name} reads simulator state and cannot look at a picture; leave --goal out")
-    pictures = video.read_goals(goals, config.task.size) if goals else None
-    count = episodes if pictures is None else len(pictures)
+        raise UserError(f"--goal: encoder {config.encoder.name} reads simulator state, not pictures; leave --goal out")
+    count = len(goals) or episodes
     env = build.make_env(config, seed, "evaluate", min(WORLDS, count))
-    states = env.sample_goals(count) if pictures is None else None
-    rollouts = _roll_out(env, policy, states, env.show(states) if pictures is None else pictures, config.task.horizon)
+    states = None if goals else env.sample_goals(count)
+    pictures = video.read_goals(goals, config.task.size) if states is None else env.show(states)
+    seen = rollouts(env, policy, states, pictures, config.task.horizon)
     if gif is not None:
-        video.write_gif(gif, rollout_film(rollouts, policy.encoder, policy.device))
+        video.write_gif(gif, rollout_film(seen, policy.encoder, policy.device))
     head = {"task": config.task.name, "encoder": config.encoder.name, "learner": config.learner.name}
     collected = {"frame": config.frame.name, "goals": config.goals.name, "collect_reset": config.collect.reset}
     return {
         **head, **collected, "steps": steps, "seed": seed, "episodes": count, "checkpoint": place.name,
-        "checkpoint_sha256": checkpoint.digest(place), **summarise(env.task, rollouts),
+        "checkpoint_sha256": checkpoint.digest(place), **summarise(env.task, seen),
     }  # fmt: skip
 
 
@@ -260,8 +250,8 @@ def evaluate_run(
 ) -> int:
     """Evaluate a checkpoint of a run on its task's goals or on goal pictures, print the table, write film and JSON."""
     keep_freed_memory()
-    config = load_config(folder)
-    representation, policy, loaded = load_policy(folder, config, step)
+    config = replace(load_config(folder), device="auto")
+    _, policy, loaded = load_policy(folder, config, step)
     summary = _evaluation(config, policy, loaded.step, loaded.path, episodes, seed, goals, gif)
     if out is not None:
         files.write(out, json.dumps(summary, indent=1).encode())
@@ -283,12 +273,12 @@ def load_policy(folder: Path, config: RunConfig, step: int | None) -> tuple[Repr
 
 def imagine_run(folder: Path, count: int, out: Path | None) -> int:
     """Write decoded draws from a run's fitted prior beside real frames."""
-    config = load_config(folder)
+    config = replace(load_config(folder), device="auto")
     loaded = checkpoint.load(folder, chunks=False)
     representation = load_representation(config, loaded)
     if not representation.encoder.can_decode:
-        raise UserError(f"encoder {config.encoder.name} has no decoder, so its goals cannot be shown; train with encoder=beta_vae")
-    path = out or Path("imagined.png")
+        raise UserError(f"encoder {config.encoder.name} has no decoder to show goals with; train with encoder=beta_vae")
+    path = out or folder / "imagined_goals.png"
     _imagine(config, representation, count, path)
     print(f"{count} imagined goals beside as many real frames: {path}")
     return 0

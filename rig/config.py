@@ -71,8 +71,8 @@ class RunConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seed: int = 0  # makes every generator of the run
     steps: int = 12_000  # env steps of policy training
-    random_steps: int = 1000  # env steps of uniform actions before the first update
-    updates_per_step: int = 1  # gradient updates an env step
+    random_steps: int = 1000  # env steps of the exploration policy before the first update
+    updates_per_step: int = 2  # gradient updates an env step
     num_envs: int = 1  # worlds stepped together while the policy trains
     device: str = "auto"  # auto | cpu | cuda
     render: str = "warp"  # warp: MuJoCo Warp, needs no OpenGL | gl: mujoco.Renderer

@@ -74,6 +74,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "render": ("warp", "gl"),
 }
 
+HALVINGS = {"beta_vae": 8, "spatial_vae": 2}
+"""Encoder -> what the side of a picture must be a multiple of, because it is halved so often; said before anything is made."""
+
 
 def check(config: RunConfig) -> RunConfig:
     """`config` itself, where every value may be what it is.
@@ -96,8 +99,10 @@ def check(config: RunConfig) -> RunConfig:
 def _check_fit(config: RunConfig) -> None:
     """Values that are fine alone and wrong together."""
     size, random_steps = config.task.size, config.random_steps
-    if size % 8:
-        raise UserError(f"task.size must be a multiple of 8, got {size}; try task.size={max(32, round(size / 8) * 8)}")
+    unit = HALVINGS.get(config.encoder.name, 1)
+    if size % unit:
+        wanted, near = f"a multiple of {unit} for encoder={config.encoder.name}", max(32, round(size / unit) * unit)
+        raise UserError(f"task.size must be {wanted}, got {size}; try task.size={near}")
     if random_steps >= config.steps:
         raise UserError(
             f"random_steps={random_steps} leaves none of steps={config.steps} to learn in; try random_steps={config.steps // 10}"

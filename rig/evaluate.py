@@ -65,6 +65,18 @@ def rollout(env: Any, policy: Policy, goal_state: Floats | None, goal_frame: NDA
     return Rollouts(np.stack(states, 1), np.stack(frames, 1), goal_state, goal_frame, np.stack(distances, 1))
 
 
+def rollouts(env: Any, policy: Policy, goal_state: Floats | None, goal_frame: NDArray[np.uint8], horizon: int) -> Rollouts:
+    """Rollouts towards any number of goals, `env.num_envs` at a time; the last batch is filled up with repeats and cut."""
+    count, worlds = len(goal_frame), env.num_envs
+    batches: list[Rollouts] = []
+    for first in range(0, count, worlds):
+        rows = np.arange(first, first + worlds) % count
+        batch = rollout(env, policy, None if goal_state is None else goal_state[rows], goal_frame[rows], horizon)
+        kept = min(worlds, count - first)
+        batches.append(Rollouts(*(None if part is None else part[:kept] for part in batch)))
+    return Rollouts(*(None if parts[0] is None else np.concatenate(parts) for parts in zip(*batches, strict=True)))
+
+
 def spearman(a: Floats, b: Floats) -> float:
     """Spearman's rank correlation of two flat arrays f32[M], mean ranks for ties; nan where either is constant."""
 
@@ -82,7 +94,7 @@ def summarise(task: Any, rollouts: Rollouts) -> dict[str, Any]:
     """Success, final and idle distance of each factor (in its unit), and latent distance, over episodes and for each.
 
     Doing nothing leaves a task where it starts (its contract test), so that the idle distance is the one at the first step.
-    Keys that need the goal's state are None where it is unknown.
+    Keys that need the goal's state are None where it is unknown, and the rank correlation where a distance never changes.
     """
     final_latent = rollouts.latent_distance[:, -1]
     per_episode: list[dict[str, Any]] = [{"latent_distance": float(d)} for d in final_latent]
@@ -117,5 +129,6 @@ def summarise(task: Any, rollouts: Rollouts) -> dict[str, Any]:
     total = np.mean(list(distances.values()), axis=0)
     result["success_rate"] = float(judged.mean())
     result["final_distance_mean"] = float(total[:, -1].mean())
-    result["latent_true_spearman"] = spearman(rollouts.latent_distance.ravel(), total.ravel().astype(np.float32))
+    correlation = spearman(rollouts.latent_distance.ravel(), total.ravel().astype(np.float32))
+    result["latent_true_spearman"] = None if np.isnan(correlation) else correlation
     return result

@@ -37,14 +37,17 @@ class Ensemble(nn.Module):
 
     def forward(self, x: Tensor, members: int | None = None) -> Tensor:
         """Outputs f32[K, B, out] of inputs f32[B, in] (shared by all members); only the first `members` where given."""
-        kept = slice(members)
-        x = x.expand(len(self.weights[0][kept]), *x.shape)
+
+        def kept(parameter: Tensor) -> Tensor:
+            return parameter if members is None else parameter[:members]  # a slice of everything costs a copy of its gradient
+
+        x = x.expand(len(kept(self.weights[0])), *x.shape)
         last = len(self.weights) - 1
         for layer in range(last + 1):
-            x = torch.baddbmm(self.biases[layer][kept], x, self.weights[layer][kept])
+            x = torch.baddbmm(kept(self.biases[layer]), x, kept(self.weights[layer]))
             if layer < last:
                 if self.layer_norm:
-                    x = torch.addcmul(self.shifts[layer][kept], torch.layer_norm(x, x.shape[-1:]), self.gains[layer][kept])
+                    x = torch.addcmul(kept(self.shifts[layer]), torch.layer_norm(x, x.shape[-1:]), kept(self.gains[layer]))
                 x = torch.relu_(x)
         return x
 
@@ -63,7 +66,7 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
 def polyak_update(target: nn.Module, online: nn.Module, polyak: float) -> None:
     """target ← (1 - polyak)·target + polyak·online, in place and without gradient."""
     with torch.no_grad():
-        torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), polyak)  # pyright: ignore[reportPrivateUsage]
+        torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), polyak)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:

@@ -64,7 +64,7 @@ def _linear_r2(x: Tensor, y: Tensor, train: Tensor, test: Tensor) -> Tensor:
 
 
 def linear_r2(latent: Tensor, state: Tensor) -> list[float]:
-    """R² of linear least squares from codes f32[M, D] to each of the S state dimensions f32[M, S], on the last fifth of the rows."""
+    """R² of least squares from codes f32[M, D] to each of the S state dimensions f32[M, S], on the last fifth of the rows."""
     rows = torch.arange(len(latent), device=latent.device)
     cut = len(latent) * 4 // 5
     return _linear_r2(latent, state, rows[:cut], rows[cut:]).tolist()

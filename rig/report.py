@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ FILMED = 6
 
 
 def rollout_film(rollouts: Rollouts, encoder: Encoder, device: torch.device) -> Frames:
-    """Film u8[T, H, W, 3]: goal picture | camera | what the encoder thinks it sees (where it decodes), an episode after another."""
+    """Film u8[T, H, W, 3] of one episode after another: goal picture | camera | what the encoder thinks it sees."""
     episodes: list[Frames] = []
     for frames, goal in zip(rollouts.frame[:FILMED], rollouts.goal_frame, strict=False):
         panels = [np.broadcast_to(goal, frames.shape), frames]
@@ -47,7 +48,8 @@ def table(summary: Mapping[str, Any]) -> str:
             final, idle = (f"{factor[key]:.4f} {factor['unit']}" for key in ("final_distance_mean", "idle_distance_mean"))
             lines.append(f"{name:10}{final:>16}{idle:>16}{factor['success_rate']:>10.0%}")
         lines.append(f"task success {summary['success_rate']:.0%}; latent distance {summary['latent_distance_mean']:.3f}")
-        lines[-1] += f", rank correlation with true distance {summary['latent_true_spearman']:.2f}"
+        if summary["latent_true_spearman"] is not None:
+            lines[-1] += f", rank correlation with true distance {summary['latent_true_spearman']:.2f}"
     else:
         lines.append(f"latent distance {summary['latent_distance_mean']:.3f} (goals given as pictures: true distance unknown)")
         lines += [f"  goal {i}: {row['latent_distance']:.3f}" for i, row in enumerate(summary["per_episode"])]
@@ -64,7 +66,7 @@ def describe_frame(spectrum: torch.Tensor, weight: torch.Tensor, r2: Sequence[tu
     label = "slowness" if name == "slow" else "variance"
     lines.append(f"  {label} {' '.join(f'{v:.3g}' for v in values)}")
     ordered = sorted(values)
-    ratios = [b / max(a, 1e-12) for a, b in zip(ordered[:-1], ordered[1:], strict=True)]
+    ratios = [b / max(a, 1e-12) for a, b in pairwise(ordered)]
     if ratios:
         widest = max(range(len(ratios)), key=ratios.__getitem__)
         lines.append(f"  widest gap ×{ratios[widest]:.1f} between {ordered[widest]:.3g} and {ordered[widest + 1]:.3g}")

@@ -31,7 +31,7 @@ class Schedule(NamedTuple):
     """0: never on the way."""
 
 
-class Stopped(Exception):
+class StopError(Exception):
     """A signal asked the run to stop before there was anything to save."""
 
     def __init__(self, code: int) -> None:
@@ -60,9 +60,9 @@ class Signals:
             signal.signal(number, handler)
 
     def check(self) -> None:
-        """Raise Stopped where a signal has come."""
+        """Raise StopError where a signal has come."""
         if self.code:
-            raise Stopped(self.code)
+            raise StopError(self.code)
 
 
 class FiniteWatch:
@@ -153,7 +153,7 @@ def _stop_if_broken(folder: Path, agent: RIG, watch: FiniteWatch, metrics: Mappi
         "noticed_at_step": agent.steps,
         "metrics": {k: repr(float(v)) for k, v in metrics.items()},
         "weights_not_finite": [name for name, p in agent.learner.named_parameters() if not bool(p.isfinite().all())],
-        "largest_code": repr(float(agent.replay.latent[: len(agent.replay)].abs().max())),
+        "largest_code": repr(float(agent.replay.latent[: min(agent.replay.begun, agent.replay.rows)].abs().max())),
         "reward_weights": agent.frame.weight.tolist(),
     }
     files.write(folder / "diagnosis.json", json.dumps(diagnosis, indent=1).encode())

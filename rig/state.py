@@ -16,7 +16,8 @@ from rig.replay.disk import read_chunk, write_chunk
 
 def representation_tensors(agent: RIG) -> dict[str, dict[str, Tensor]]:
     """Encoder, prior and latent frame, each as flat tensors."""
-    return {name: dict(part.state_dict()) for name, part in (("encoder", agent.encoder), ("goals", agent.goals), ("frame", agent.frame))}
+    parts = {"encoder": agent.encoder, "goals": agent.goals, "frame": agent.frame}
+    return {name: dict(part.state_dict()) for name, part in parts.items()}
 
 
 class Saver:

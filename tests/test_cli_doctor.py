@@ -121,6 +121,16 @@ def test_renderers_are_tried_and_broken_opengl_is_no_problem(monkeypatch: pytest
     assert physics.fine and re.fullmatch(r"[\d,]+ env steps/s", physics.value)
 
 
+@pytest.mark.parametrize(("on", "driver", "problems"), [("cpu", True, ["gpu"]), ("cpu", False, []), ("cuda", True, [])])
+def test_a_gpu_that_lies_idle_is_said(on: str, driver: bool, problems: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"per_s": 70.0, "device": on, "name": "a device", "threads": 1, "torch": "2.13.0+cpu"}
+    monkeypatch.setattr(doctor, "tried", lambda probe, seconds: found)
+    monkeypatch.setattr(doctor, "_succeeds", lambda *command: driver)
+    findings = doctor.device()
+    assert [finding.what for finding in findings if not finding.fine] == problems
+    assert all(not finding.needed and "--index-url" in finding.mend for finding in findings if not finding.fine)
+
+
 def test_space_is_what_this_machine_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(doctor, "tried", lambda probe, seconds: {"bytes": 7092.0})

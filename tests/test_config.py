@@ -125,7 +125,8 @@ def test_out_of_range_is_refused(path: str) -> None:
         ({"device": "gpu"}, r"device must be auto, cpu or cuda, got 'gpu'; try device=auto"),
         ({"render": "egl"}, r"render must be warp or gl, got 'egl'"),
         ({"collect__reset": "begin"}, r"collect.reset must be start or random, got 'begin'"),
-        ({"task__size": 50}, r"task.size must be a multiple of 8, got 50; try task.size=48"),
+        ({"task__size": 50}, r"task.size must be a multiple of 8 for encoder=beta_vae, got 50; try task.size=48"),
+        ({"task__size": 33, "encoder__name": "spatial_vae"}, r"task.size must be a multiple of 2 for .* try task.size=32"),
         ({"steps": 900}, r"random_steps=1000 leaves none of steps=900 to learn in; try random_steps=90"),
         ({"replay__capacity": 99, "num_envs": 2}, r"replay.capacity must hold .* = 100, got 99; try replay.capacity=1000"),
         ({"relabel__keep": 0.1}, r"relabel shares keep \+ imagined \+ future must add to 1, got 0.9; try relabel.keep=0.2"),
@@ -141,6 +142,11 @@ def test_what_cannot_be_is_refused(change: dict[str, Any], message: str) -> None
     with pytest.raises(UserError, match=f"^{message}") as caught:
         from_mapping(mapping(**change))
     assert "\n" not in str(caught.value)
+
+
+def test_a_picture_needs_only_fit_its_encoder() -> None:
+    assert from_mapping(mapping(task__size=84, encoder__name="spatial_vae")).task.size == 84
+    assert from_mapping(mapping(task__size=33, encoder__name="oracle")).task.size == 33
 
 
 def test_a_missing_group_is_refused() -> None:

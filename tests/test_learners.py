@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from stable_baselines3 import TD3 as SB3TD3
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from torch import Tensor, nn
 
@@ -63,7 +63,7 @@ def test_acts_within_bounds_and_alike_without_a_generator(name: str) -> None:
 
 def test_explores_only_with_a_generator_which_alone_decides_how(name: str) -> None:
     learner, before = make(name), torch.get_rng_state()
-    latent, goal = torch.randn(2, 500, LATENT, generator=draws(2))
+    latent, goal = 50 * torch.randn(2, 500, LATENT, generator=draws(2))
     generator = draws(3)
     first, second = learner.act(latent, goal, generator), learner.act(latent, goal, generator)
     assert first.shape == (500, ACTION) and first.dtype == torch.float32 and not first.requires_grad
@@ -183,13 +183,14 @@ def both(updates: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Traine
     """Train both for some updates on the same batches and smoothing noise; yield what was seen of each, after each."""
     config = TD3Config(hidden=(256, 256), layer_norm=False, learning_rate=1e-3, discount=0.97, polyak=0.03)
     ours = TD3(config, LATENT, ACTION, draws(0))
-    for target, seed in ((ours.target_actor, 1), (ours.target_critics, 2)):  # or a swap of the two would go unseen
-        generator = draws(seed)
+    # Were targets and online weights alike, a swap of them would go unseen; were no target action near ±1, a lack of clipping.
+    for target, spread in ((ours.target_actor, 0.1), (ours.target_critics, 0.02)):
+        generator = draws(1)
         with torch.no_grad():
             for parameter in target.parameters():
-                parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+                parameter.add_(spread * torch.randn(parameter.shape, generator=generator))
     theirs = to_sb3(ours, buffer_size=1)
-    theirs.set_logger(configure(None, []))
+    theirs.set_logger(Logger(folder=None, output_formats=[]))
     sides, mine, its = Sides(ours, theirs), dict[str, Tensor](), dict[str, Tensor]()
     watch_gradients(sides, mine, its)
     replayed: list[ReplayBufferSamples] = []

@@ -39,7 +39,7 @@ class Oracle(Encoder):
     def fit(self, observed: Tensor, generator: torch.Generator, report: Report) -> dict[str, float]:
         """Take centre and scale from states f32[M, S]."""
         self.centre.copy_(observed.mean(0))
-        self.scale.copy_((observed - self.centre).square().mean().sqrt())
+        self.scale.copy_((observed - self.centre).square().mean().sqrt().clamp(min=1e-6))
         self.version += 1
         report(1, 1, {})
         return {"active_units": self.latent_dim}

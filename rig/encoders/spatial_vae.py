@@ -20,7 +20,7 @@ class SpatialVAEConfig:
     points: int = 4  # feature maps, each giving one image point: latents = 2 x points
     width: int = 32  # channels of the convolutions
     spread: float = 3.0  # latents of a point at the picture's edge: coordinates in [-1, 1] times this
-    training: VAETraining = field(default_factory=lambda: VAETraining(steps=800, beta=10.0))
+    training: VAETraining = field(default_factory=lambda: VAETraining(steps=800))
 
 
 class Blobs(nn.Module):
@@ -67,8 +67,10 @@ class SoftArgmax(nn.Module):
 class SpatialVAE(Encoder):
     """Spatial β-VAE: the posterior mean is the soft-argmax of feature maps; the decoder paints Gaussian blobs at those points.
 
-    Its code is linear in the image position of what moves, so that latent distance grows with true distance over the whole table.
-    Source: Finn et al. 2016 (spatial soft-argmax); Jakab et al. 2018 (decoder from Gaussian maps); β-VAE bound, Higgins et al. 2017.
+    Its code is linear in the image position of what moves, so that latent distance grows with true distance over the whole
+    table.
+
+    Source: Finn et al. 2016 (spatial soft-argmax); Jakab et al. 2018 (decoder from Gaussian maps); Higgins et al. 2017 (bound).
     """
 
     Config = SpatialVAEConfig

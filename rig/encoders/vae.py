@@ -56,10 +56,10 @@ class Standardise(nn.Module):
 class VAETraining:
     """How a β-VAE is trained."""
 
-    steps: int = 1500  # gradient steps
+    steps: int = 1000  # gradient steps
     batch: int = 64  # frames a step
     learning_rate: float = 1e-3  # Adam; falls to zero along a cosine over the last half
-    beta: float = 1.0  # weight of the KL against the summed squared error of standardised pixels
+    beta: float = 10.0  # weight of the KL against the summed squared error of standardised pixels
     anneal: int = 0  # gradient steps over which beta rises linearly from zero
     precision: str = "auto"  # of the training's convolutions: float32 | bfloat16 | auto: bfloat16 where the hardware has it
 

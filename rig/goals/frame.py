@@ -19,7 +19,7 @@ class IdentityConfig:
 
 @dataclass(frozen=True)
 class StandardisedConfig:
-    """Each latent shifted and scaled to zero mean and unit variance. Source: the Mahalanobis reward of Nair et al. 2018, diagonal."""
+    """Each latent shifted and scaled to zero mean and unit variance. Source: Nair et al. 2018, Mahalanobis reward, diagonal."""
 
     name: str = "standardised"
 
@@ -38,7 +38,7 @@ class SlowConfig:
     name: str = "slow"
     weight_power: float = 0.0  # reward weight of a feature ∝ slowness^-power, mean 1; 0 weighs all alike
     keep: int = 0  # features kept; 0: those that the others cannot be predicted from
-    ridge: float = 1e-3  # added to the codes' covariance, so that a dead latent cannot pass for a slow one
+    ridge: float = 1e-3  # variance below which a direction of the codes is dead and counts as noise; added to every other's
 
 
 FrameConfig = IdentityConfig | StandardisedConfig | WhitenedConfig | SlowConfig
@@ -58,6 +58,8 @@ class LatentFrame(nn.Module):
 
     def __init__(self, config: FrameConfig, latent_dim: int) -> None:
         super().__init__()
+        if isinstance(config, SlowConfig) and config.keep > latent_dim:
+            raise ValueError(f"frame.keep={config.keep} asks for more features than the code's {latent_dim} latents")
         self.config = config
         self.register_buffer("offset", torch.zeros(latent_dim))
         self.register_buffer("matrix", torch.eye(latent_dim))
@@ -94,8 +96,6 @@ class LatentFrame(nn.Module):
     def _fit_slow(self, episodes: Tensor, config: SlowConfig, generator: torch.Generator) -> None:
         offset, matrix, slowness = slow_features(episodes, config.ridge)
         features = (episodes.flatten(0, 1) - offset) @ matrix.T
-        if config.keep > len(matrix):
-            raise ValueError(f"frame.keep={config.keep} asks for more features than the code's {len(matrix)} latents")
         kept = list(range(config.keep)) if config.keep else spanning_features(features, slowness, generator)
         weight = slowness[kept].clamp(min=1e-4) ** -config.weight_power
         self.resize(len(kept))

@@ -22,4 +22,4 @@ class Learner(nn.Module, ABC):
 
     @abstractmethod
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """One gradient update. Returns 0-d tensors on the learner's device; reading one is the caller's decision."""
+        """One gradient update. Returns 0-d tensors on the learner's device, `value` (the mean Q) among them; reading is up to the caller."""

@@ -44,7 +44,8 @@ def relabel(
     """Choose a goal for transitions `step` i64[B] of `episode` i64[B], whose episodes have `length` i64[B] steps so far.
 
     The transitions are drawn independently, so the first `keep` of them keep their goal, the next are imagined, and the rest
-    are given the frame after step t' drawn uniformly from the transition's own to the episode's last ("future", Andrychowicz et al. 2017, section 4.5).
+    are given the frame after a step drawn uniformly from the transition's own to the episode's last ("future", Andrychowicz et
+    al. 2017, section 4.5).
     """
     keep, imagined, future = counts(len(step), config)
     goal_step = torch.empty_like(step)

@@ -65,7 +65,7 @@ def same_samples(one: Ring, other: Ring) -> bool:
     return len(one) == len(other) and all(torch.equal(a, b) for a, b in pairs)
 
 
-# Rounds of the 4-round ring: the first steps, an episode's end, one later, just full, wrapped, wrapped in the middle, twice round.
+# Of a ring of 4 rounds of 5 steps: the first step, a round's end, the middle, just full, wrapped, and more than twice round.
 PLAYED = pytest.mark.parametrize("steps", [1, 5, 6, 17, 20, 21, 25, 33, 43, 52])
 
 
