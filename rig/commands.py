@@ -32,9 +32,6 @@ from rig.state import Saver, restore_representation
 WORLDS = 50
 """Most worlds that an evaluation steps together."""
 
-PROBED = 4000
-"""Random states on which an encoder is probed."""
-
 
 def train(config: RunConfig) -> int:
     """Train a run from nothing in `config.run_dir`; returns the exit code: 0, or 130 or 143 after a signal.
@@ -162,7 +159,9 @@ def _learn_to_see(config: RunConfig, env: Any, representation: Representation, s
 def _probe(config: RunConfig, env: Any, representation: Representation) -> dict[str, dict[str, float]]:
     """Probe the encoder on random states, print what it and the latent frame see, and return the figures."""
     encoder, _, frame = representation
-    state = env.random_states(PROBED)
+    if config.evaluation.probe_states == 0:
+        return {}
+    state = env.random_states(config.evaluation.probe_states)
     observed = state if encoder.observes == "state" else env.show(state)
     latent = encoder.encode(torch.from_numpy(observed).to(build.device_of(config)))
     truth = torch.from_numpy(state).to(latent.device)

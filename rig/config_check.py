@@ -39,6 +39,7 @@ RANGES: dict[str, Range] = {
     "evaluation.every": COUNT_OR_NONE,
     "evaluation.episodes": COUNT,
     "evaluation.final_episodes": COUNT,
+    "evaluation.probe_states": COUNT_OR_NONE,
     "encoder.latent_dim": COUNT,
     "encoder.width": COUNT,
     "encoder.hidden": COUNT,

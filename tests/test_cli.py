@@ -102,7 +102,7 @@ def test_train_help_shows_every_name_and_every_default(capsys: pytest.CaptureFix
             words = re.findall(rf"^  {re.escape(path)} +(\S+)", shown, re.MULTILINE)
             typed = str(list(value)).replace(" ", "") if isinstance(value, tuple) else str(value).lower()
             assert (typed or "''") in [word.lower() for word in words], path
-    assert re.search(r"^  learner\.discount +0\.98 +per env step$", shown, re.MULTILINE)
+    assert re.search(r"^  learner\.polyak +0\.01 +share of the online weights", shown, re.MULTILINE)
     assert re.search(r"^  preset=rig_push +Push from pixels", shown, re.MULTILINE)
     assert max(map(len, shown.splitlines())) <= WIDTH
 

@@ -109,9 +109,9 @@ def test_out_of_range_is_refused(path: str) -> None:
     ("change", "message"),
     [
         ({"stepz": 1}, r"unknown key 'stepz'; valid: task, .*, seed, steps, .*; try steps=12000"),
-        ({"encoder__betta": 1}, r"unknown key 'encoder.betta'; valid: encoder.name, .*; try encoder.training.beta=1.0"),
+        ({"encoder__betta": 1}, r"unknown key 'encoder.betta'; valid: encoder.name, .*; try encoder.training.beta=10.0"),
         ({"encoder__training__qqqq": 1}, r"unknown key 'encoder.training.qqqq'; valid: encoder.training.steps, [^;]*$"),
-        ({"learner__batch": "many"}, r"learner.batch must be a whole number, got 'many'; try learner.batch=256"),
+        ({"learner__batch": "many"}, r"learner.batch must be a whole number, got 'many'; try learner.batch=128"),
         ({"learner__batch": 1.5}, r"learner.batch must be a whole number, got 1.5"),
         ({"learner__batch": True}, r"learner.batch must be a whole number, got True"),
         ({"learner__batch": None}, r"learner.batch must be a whole number, got None"),

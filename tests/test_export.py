@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ ANY_RUN: dict[str, Any] = {
     "relabel": {"name": "rig"},
     "learner": {"name": "td3", "batch": 16, "noise": 0.3, "discount": 0.9},
     "collect": {"frames": 64, "num_envs": 2},
-    "evaluation": {"every": 0, "episodes": 2, "final_episodes": 2},
+    "evaluation": {"every": 0, "episodes": 2, "final_episodes": 2, "probe_states": 0},
     "checkpoint": {"every": 30},
     "replay": {"capacity": 500},
     "steps": 60,
@@ -49,19 +48,11 @@ def configured(folder: Path, **changes: Any) -> RunConfig:
     return from_mapping({**ANY_RUN, **changes, "run_dir": str(folder)})
 
 
-def train(config: RunConfig) -> None:
-    """Train, without the long look at what the encoder sees."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(commands, "PROBED", 50)
-        patch.setattr(commands, "probe", partial(commands.probe, steps=2))
-        assert commands.train(config) == 0
-
-
 @pytest.fixture(scope="module")
 def seeing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run from pixels, with the default LayerNorm critics."""
     folder = tmp_path_factory.mktemp("runs") / "seeing"
-    train(configured(folder, **PIXELS))
+    assert commands.train(configured(folder, **PIXELS)) == 0
     return folder
 
 
@@ -70,7 +61,7 @@ def knowing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run from simulator state, critics without LayerNorm, other hidden sizes."""
     folder = tmp_path_factory.mktemp("runs") / "knowing"
     learner = {**ANY_RUN["learner"], "layer_norm": False, "hidden": [48, 32, 24]}
-    train(configured(folder, **ORACLE, learner=learner))
+    assert commands.train(configured(folder, **ORACLE, learner=learner)) == 0
     return folder
 
 

@@ -22,4 +22,7 @@ class Learner(nn.Module, ABC):
 
     @abstractmethod
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """One gradient update. Returns 0-d tensors on the learner's device, `value` (the mean Q) among them; reading is up to the caller."""
+        """One gradient update. Returns 0-d tensors on the learner's device, `value` (the mean Q) among them.
+
+        Reading one stops the device until it is computed, and is up to the caller.
+        """
