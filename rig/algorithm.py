@@ -1,4 +1,4 @@
-"""RIG, Algorithm 1 of Nair et al. 2018 (arXiv:1807.04742), from top to bottom. "l. n" is a line of that listing."""
+"""RIG, Algorithm 1 of Nair et al. 2018 (arXiv:1807.04742), from top to bottom; "l. n" is a line of that listing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rig.types import Batch
 
 
 def observe(encoder: Encoder, observation: Any, device: torch.device) -> Tensor:
-    """The one array of an environment's observation that the encoder reads, on its device: u8[N, H, W, 3] or f32[N, S]."""
+    """The one array of an observation that the encoder reads, on its device: u8[N, H, W, 3] or f32[N, S]."""
     return torch.from_numpy(getattr(observation, encoder.observes)).to(device)
 
 
@@ -36,15 +36,9 @@ def explore(last: Tensor | None, like: Tensor, hold: float, generator: torch.Gen
 
 
 def collect(
-    env: Any,
-    encoder: Encoder,
-    frames: int,
-    length: int,
-    hold: float,
-    random_reset: bool,
-    generator: torch.Generator,
-    report: Report,
-) -> Tensor:
+    env: Any, encoder: Encoder, frames: int, length: int, hold: float, random_reset: bool,
+    generator: torch.Generator, report: Report,
+) -> Tensor:  # fmt: skip
     """l. 1: observations [E, length + 1, …] of episodes under the exploration policy, at least `frames` of them in all.
 
     Episodes begin where the task begins, or at random states (as the published code does) where `random_reset`.
@@ -130,7 +124,7 @@ class RIG:
 
     def act(self) -> None:
         """l. 7-9: act with exploration noise (by the exploration policy at first), encode what follows once, and store it."""
-        rows = slice(self.replay.open_row, self.replay.open_row + self.env.num_envs)
+        rows = self.replay.open_rows
         if self.steps < self.random_steps:
             last = self.replay.action[rows, self.replay.step - 1] if self.replay.step else None
             action = explore(last, self.replay.action[rows, 0], self.hold, self.generator)
@@ -145,12 +139,11 @@ class RIG:
         sample, imagined = self.replay.sample(self.batch, self.relabel, self.encoder.version, self.generator)
         sample.goal[imagined] = self.imagine(imagined.stop - imagined.start)
         reward = self.reward(sample.next_latent, sample.goal, self.frame.weight)
-        batch = Batch(sample.latent, sample.goal, sample.action, reward, sample.next_latent)
-        return self.learner.update(batch, self.generator)
+        return self.learner.update(Batch(*sample[:3], reward, sample.next_latent), self.generator)
 
     def last_return(self) -> np.ndarray:
         """Undiscounted returns f32[N] of the open episodes so far, towards the goals that they were given."""
-        rows = slice(self.replay.open_row, self.replay.open_row + self.env.num_envs)
+        rows = self.replay.open_rows
         reached = self.replay.latent[rows, 1 : self.replay.step + 1]
         goal = self.replay.goal[rows, None].expand_as(reached)
         rewards = self.reward(reached.flatten(0, 1), goal.flatten(0, 1), self.frame.weight)

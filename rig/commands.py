@@ -27,7 +27,7 @@ from rig.log import Bar, Log
 from rig.probe import linear_r2, probe
 from rig.report import describe_frame, imagined_sheet, rollout_film, table
 from rig.run import Schedule, Signals, StopError, train_policy
-from rig.state import Saver, restore_representation
+from rig.state import Saver, load_part, restore_representation
 
 WORLDS = 50
 """Most worlds that an evaluation steps together."""
@@ -119,15 +119,21 @@ def _train_new(folder: Path, config: RunConfig, signals: Signals) -> int:
 
 
 def _train_on(folder: Path, config: RunConfig, signals: Signals) -> int:
-    loaded = checkpoint.load(folder)
-    for line in loaded.skipped:
-        print(f"rig: {line}", file=sys.stderr)
+    loaded = _load(folder)
     representation = load_representation(config, loaded)
     agent = _make_agent(config, representation)
     saver = _saver(folder, config, agent)
     saver.restore(loaded)
     print(f"going on with {folder} from step {loaded.step}", file=sys.stderr)
     return _train_policy(folder, config, agent, representation, saver, signals)
+
+
+def _load(folder: Path, step: int | None = None, *, chunks: bool = True) -> checkpoint.Loaded:
+    """As `checkpoint.load`, and tells of damaged checkpoints that were passed over."""
+    loaded = checkpoint.load(folder, step, chunks=chunks)
+    for line in loaded.skipped:
+        print(f"rig: {line}", file=sys.stderr)
+    return loaded
 
 
 def _learn_to_see(config: RunConfig, env: Any, representation: Representation, signals: Signals) -> dict[str, float]:
@@ -184,7 +190,8 @@ def _make_agent(config: RunConfig, representation: Representation) -> RIG:
 
 def _identity(config: RunConfig, latent_dim: int) -> dict[str, Any]:
     names = {part: getattr(config, part).name for part in ("task", "encoder", "goals", "frame", "learner")}
-    return {**names, "latent_dim": latent_dim, "size": config.task.size}
+    sizes = {"size": config.task.size, "horizon": config.task.horizon, "num_envs": config.num_envs}
+    return {**names, "latent_dim": latent_dim, **sizes}
 
 
 def _saver(folder: Path, config: RunConfig, agent: RIG) -> Saver:
@@ -206,13 +213,14 @@ def _train_policy(
     policy = build.make_policy(config, representation, agent.learner)
     env = build.make_env(config, config.seed, "evaluate", min(WORLDS, config.evaluation.episodes))
     goals = env.sample_goals(config.evaluation.episodes)
-    pictures = env.show(goals)
+    pictures, fresh = env.show(goals), env.snapshot()
+
+    def evaluate() -> dict[str, Any]:
+        env.restore(fresh)  # every evaluation draws the same starts, before a resume and after it
+        return summarise(env.task, rollouts(env, policy, goals, pictures, config.task.horizon))
+
     with Log(folder, agent.steps) as log:
-        code = train_policy(
-            folder, agent, schedule, saver,
-            lambda: summarise(env.task, rollouts(env, policy, goals, pictures, config.task.horizon)),
-            log, signals,
-        )  # fmt: skip
+        code = train_policy(folder, agent, schedule, saver, evaluate, log, signals)
     if code == 0:
         newest, film = folder / "checkpoints" / f"{agent.steps:09d}", folder / "rollouts.gif"
         summary = _evaluation(config, policy, agent.steps, newest, config.evaluation.final_episodes, 0, [], film)
@@ -220,7 +228,7 @@ def _train_policy(
         if representation.encoder.can_decode:
             _imagine(config, representation, 64, folder / "imagined_goals.png")
         print(f"{table(summary)}\neverything about this run is in {folder}")
-    return code
+    return code or signals.code
 
 
 def _evaluation(
@@ -260,24 +268,22 @@ def evaluate_run(
 
 def load_policy(folder: Path, config: RunConfig, step: int | None) -> tuple[Representation, Policy, checkpoint.Loaded]:
     """A checkpoint's representation and policy, without its replay memory; warns of damaged checkpoints passed over."""
-    loaded = checkpoint.load(folder, step, chunks=False)
-    for line in loaded.skipped:
-        print(f"rig: {line}", file=sys.stderr)
+    loaded = _load(folder, step, chunks=False)
     representation = load_representation(config, loaded)
     env = build.make_env(config, config.seed, "train", 1)
     learner = build.make_learner(config, representation.frame.dim, env.action_dim)
-    learner.load_state_dict(loaded.tensors["learner"])
+    load_part("learner", learner, loaded)
     return representation, build.make_policy(config, representation, learner), loaded
 
 
 def imagine_run(folder: Path, count: int, out: Path | None) -> int:
     """Write decoded draws from a run's fitted prior beside real frames."""
     config = replace(load_config(folder), device="auto")
-    loaded = checkpoint.load(folder, chunks=False)
+    loaded = _load(folder, chunks=False)
     representation = load_representation(config, loaded)
     if not representation.encoder.can_decode:
         raise UserError(f"encoder {config.encoder.name} has no decoder to show goals with; train with encoder=beta_vae")
-    path = out or folder / "imagined_goals.png"
+    path = out or Path("imagined.png")
     _imagine(config, representation, count, path)
     print(f"{count} imagined goals beside as many real frames: {path}")
     return 0

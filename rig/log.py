@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
+
+from rig import files
 
 
 class Bar:
@@ -54,10 +58,10 @@ class Log:
     def __init__(self, run: Path, step: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and only training needs it
 
-        self.writer: Any = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1 if step else None)
+        self.writer: Any = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1 if step else 0)
         self.csv = run / "progress.csv"
-        self.started = time.monotonic()
         self.rows = [row for row in read_rows(self.csv) if int(row["step"]) <= step]
+        self.started = time.monotonic() - (float(self.rows[-1]["seconds"]) if self.rows else 0.0)
         self._write_rows()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -76,18 +80,26 @@ class Log:
         if not self.rows:
             self.csv.unlink(missing_ok=True)
             return
-        beside = self.csv.with_suffix(".tmp")
-        with beside.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(self.rows[-1]))
-            writer.writeheader()
-            writer.writerows(self.rows)
-        beside.replace(self.csv)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(self.rows[-1]))
+        writer.writeheader()
+        writer.writerows(self.rows)
+        files.write(self.csv, text.getvalue().encode())
+
+    def flush(self) -> None:
+        """Put every point so far on disk, as before a checkpoint: a run killed later is resumed behind them.
+
+        Raises UserError where it cannot be written to.
+        """
+        with files.explained("write TensorBoard's curves", self.csv.parent, 0):
+            self.writer.flush()
 
     def __enter__(self) -> Log:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.writer.close()
+        with suppress(OSError) if error else files.explained("write TensorBoard's curves", self.csv.parent, 0):
+            self.writer.close()
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

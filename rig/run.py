@@ -106,19 +106,27 @@ def train_policy(
             shown |= _evaluated(agent, evaluate, log)
         while agent.steps < schedule.steps:
             before = agent.steps
-            step_metrics = agent.step()
+            try:
+                step_metrics = agent.step()
+            except ValueError:
+                _stop_if_broken(folder, agent, watch, metrics)  # the worlds take no action that is not a number
+                raise
             watch.add(agent.steps, step_metrics)
             metrics |= step_metrics
             if agent.replay.step == agent.replay.horizon:
                 shown["return"] = float(agent.last_return().mean())
             due = agent.steps >= schedule.steps
-            if due or _crossed(before, agent.steps, LOG_EVERY) or _crossed(before, agent.steps, schedule.checkpoint_every):
+            saving = due or _crossed(before, agent.steps, schedule.checkpoint_every)
+            evaluating = due or _crossed(before, agent.steps, schedule.evaluate_every)
+            if saving or evaluating or _crossed(before, agent.steps, LOG_EVERY):
                 _stop_if_broken(folder, agent, watch, metrics)
                 log.scalars(agent.steps, {f"train/{k}": float(v) for k, v in metrics.items()} | _numbers(shown))
-            if due or _crossed(before, agent.steps, schedule.evaluate_every):
+            if evaluating:
                 shown |= _evaluated(agent, evaluate, log)
             bar(agent.steps, schedule.steps, shown)
-            if due or signals.code or _crossed(before, agent.steps, schedule.checkpoint_every):
+            if saving or signals.code:
+                _stop_if_broken(folder, agent, watch, metrics)  # a signal comes at any step
+                log.flush()
                 saver.save()
             if signals.code:
                 bar.note(f"stopped at step {agent.steps} and saved; go on with: rig resume {folder}")
@@ -146,13 +154,15 @@ def _evaluated(agent: RIG, evaluate: Callable[[], dict[str, Any]], log: Log) -> 
 
 def _stop_if_broken(folder: Path, agent: RIG, watch: FiniteWatch, metrics: Mapping[str, Tensor]) -> None:
     step = watch.step()
-    if step is None:
+    broken = [name for name, p in agent.learner.named_parameters() if not bool(p.isfinite().all())]
+    if step is None and not broken:
         return
+    step = agent.steps if step is None else step  # finite losses with gradients that are not: the last update's
     diagnosis = {
         "first_bad_step": step,
         "noticed_at_step": agent.steps,
         "metrics": {k: repr(float(v)) for k, v in metrics.items()},
-        "weights_not_finite": [name for name, p in agent.learner.named_parameters() if not bool(p.isfinite().all())],
+        "weights_not_finite": broken,
         "largest_code": repr(float(agent.replay.latent[: min(agent.replay.begun, agent.replay.rows)].abs().max())),
         "reward_weights": agent.frame.weight.tolist(),
     }

@@ -36,6 +36,8 @@ class Saver:
         agent, replay = self.agent, self.agent.replay
         self._write_closed_episodes()
         open_episodes = replay.episodes(max(0, replay.begun - replay.num_envs), replay.begun)
+        for name, written in (("observed", replay.step + 1), ("latent", replay.step + 1), ("action", replay.step)):
+            open_episodes[name][:, written:] = 0  # else whatever memory held: equal runs would not make equal checkpoints
         tensors = {
             **representation_tensors(agent),
             "learner": agent.learner.state_dict(),
@@ -65,7 +67,7 @@ class Saver:
     def restore(self, loaded: checkpoint.Loaded) -> None:
         """Put a checkpoint back into the agent, whose representation is loaded already; training goes on as if never stopped."""
         agent, replay, meta = self.agent, self.agent.replay, loaded.meta["replay"]
-        agent.learner.load_state_dict(loaded.tensors["learner"])
+        load_part("learner", agent.learner, loaded)
         replay.begun, replay.step, replay.version = meta["begun"], meta["step"], meta["version"]
         self.chunks = meta["chunks"]
         oldest = max(0, replay.begun - replay.rows)
@@ -77,6 +79,17 @@ class Saver:
         agent.env.restore({name: value.numpy() for name, value in loaded.tensors["env"].items()})
         agent.generator.set_state(loaded.tensors["random"]["agent"])
         agent.steps = loaded.meta["steps"]
+
+
+def load_part(name: str, part: Any, loaded: checkpoint.Loaded) -> None:
+    """Load the part of a checkpoint that has this name. Raises UserError where its tensors are not those of `part`."""
+    try:
+        part.load_state_dict(loaded.tensors[name])
+    except RuntimeError as error:
+        raise UserError(
+            f"checkpoint {loaded.step} keeps its {name} in other sizes than the run's config.yaml says; "
+            f"put back the config.yaml that the run was trained with"
+        ) from error
 
 
 def restore_representation(parts: dict[str, Any], loaded: checkpoint.Loaded, identity: dict[str, Any]) -> None:
@@ -92,4 +105,4 @@ def restore_representation(parts: dict[str, Any], loaded: checkpoint.Loaded, ide
             )
     parts["frame"].resize(len(loaded.tensors["frame"]["matrix"]))
     for name, part in parts.items():
-        part.load_state_dict(loaded.tensors[name])
+        load_part(name, part, loaded)

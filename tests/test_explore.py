@@ -16,7 +16,8 @@ def test_exploration_films_whole_episodes_of_held_actions() -> None:
     env, calls, rounds = PointLine(), [], 34  # the fewest of 3 episodes of 10 frames that make 1,000
     frames = collect(env, Centroid(), 1000, 9, 4.0, False, seeded(0), lambda done, total, _: calls.append((done, total)))
     assert frames.shape == (rounds * WORLDS, 10, 1, WIDTH, 3) and frames.dtype == torch.uint8
-    assert calls == [(i * WORLDS * 10, rounds * WORLDS * 10) for i in range(1, rounds + 1)]
+    filmed = [round * WORLDS * 10 + step * WORLDS for round in range(rounds) for step in range(2, 11)]
+    assert calls == [(done, rounds * WORLDS * 10) for done in filmed] and filmed[-1] == rounds * WORLDS * 10
     assert env.resets == [None] * rounds and len(env.actions) == rounds * 9
     positions = torch.from_numpy(np.stack(env.positions)).view(rounds, 10, WORLDS).permute(0, 2, 1).flatten(0, 1)
     torch.testing.assert_close(frames.flatten(0, 1).float(), film_of(positions[..., None]), rtol=0, atol=0.51)

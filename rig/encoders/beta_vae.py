@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from rig.encoders.base import Encoder, Report
-from rig.encoders.vae import Standardise, VAETraining, active_units, fit_vae
+from rig.encoders.vae import VAE, VAETraining
 from rig.nets import initialise
 
 
@@ -23,23 +22,21 @@ class BetaVAEConfig:
     training: VAETraining = field(default_factory=VAETraining)
 
 
-class BetaVAE(Encoder):
+class BetaVAE(VAE):
     """Dense β-VAE: three strided convolutions and a dense layer to the mean and log-variance of a diagonal posterior.
 
     Source: Kingma & Welling 2014; Higgins et al. 2017; as RIG's encoder, Nair et al. 2018, section 4.1.
     """
 
     Config = BetaVAEConfig
-    can_decode = True
 
     def __init__(self, config: BetaVAEConfig, frame_shape: tuple[int, int, int], generator: torch.Generator) -> None:
-        super().__init__()
+        super().__init__(frame_shape, config.training)
         height, width, channels = frame_shape
         if height % 8 or width % 8:
             raise ValueError(f"beta_vae halves the picture three times and needs sides divisible by 8, got {height}×{width}")
         self.config = config
         self.latent_dim = config.latent_dim
-        self.standardise = Standardise(frame_shape)
         c = config.width
         grid = (2 * c, height // 8, width // 8)
         flat = grid[0] * grid[1] * grid[2]
@@ -64,21 +61,6 @@ class BetaVAE(Encoder):
         mean, log_variance = self.trunk(x).chunk(2, dim=1)
         return mean, log_variance.clamp(-12, 4)
 
-    def fit(self, observed: Tensor, generator: torch.Generator, report: Report) -> dict[str, float]:
-        """Train on frames u8[M, H, W, 3]; see `fit_vae` for the loss."""
-        metrics = fit_vae(
-            observed, self.standardise, [self.trunk, self.decoder], self.posterior, self.decoder,
-            self.config.training, generator, report,
-        )  # fmt: skip
-        self.version += 1
-        return {**metrics, "active_units": active_units(self.encode(observed))}
-
-    @torch.no_grad()
-    def encode(self, observed: Tensor) -> Tensor:
-        """Posterior means f32[B, D] of frames u8[B, H, W, 3]."""
-        return torch.cat([self.posterior(self.standardise(chunk))[0] for chunk in observed.split(512)])
-
-    @torch.no_grad()
-    def decode(self, latent: Tensor) -> Tensor:
-        """Mean pictures u8[B, H, W, 3] of codes f32[B, D]."""
-        return self.standardise.invert(self.decoder(latent))
+    def reconstruct(self, latent: Tensor) -> Tensor:
+        """Standardised mean pictures f32[B, 3, H, W] of codes f32[B, D]."""
+        return self.decoder(latent)

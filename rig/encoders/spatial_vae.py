@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from rig.encoders.base import Encoder, Report
-from rig.encoders.vae import Standardise, VAETraining, active_units, fit_vae
+from rig.encoders.vae import VAE, VAETraining
 from rig.nets import initialise
 
 
@@ -64,7 +63,7 @@ class SoftArgmax(nn.Module):
         return torch.stack((column, row), 2).flatten(1)
 
 
-class SpatialVAE(Encoder):
+class SpatialVAE(VAE):
     """Spatial β-VAE: the posterior mean is the soft-argmax of feature maps; the decoder paints Gaussian blobs at those points.
 
     Its code is linear in the image position of what moves, so that latent distance grows with true distance over the whole
@@ -74,16 +73,14 @@ class SpatialVAE(Encoder):
     """
 
     Config = SpatialVAEConfig
-    can_decode = True
 
     def __init__(self, config: SpatialVAEConfig, frame_shape: tuple[int, int, int], generator: torch.Generator) -> None:
-        super().__init__()
+        super().__init__(frame_shape, config.training)
         height, width, channels = frame_shape
         if height % 2 or width % 2:
             raise ValueError(f"spatial_vae halves the picture once and needs even sides, got {height}×{width}")
         self.config = config
         self.latent_dim = 2 * config.points
-        self.standardise = Standardise(frame_shape)
         c, k = config.width, config.points
         self.trunk = nn.Sequential(
             nn.Conv2d(channels, c, 5, 2, 2), nn.ReLU(),
@@ -108,21 +105,3 @@ class SpatialVAE(Encoder):
     def reconstruct(self, latent: Tensor) -> Tensor:
         """Standardised pictures f32[B, 3, H, W] of codes f32[B, D]."""
         return self.decoder(latent / self.config.spread)
-
-    def fit(self, observed: Tensor, generator: torch.Generator, report: Report) -> dict[str, float]:
-        """Train on frames u8[M, H, W, 3]; see `fit_vae` for the loss."""
-        metrics = fit_vae(
-            observed, self.standardise, [self], self.posterior, self.reconstruct, self.config.training, generator, report
-        )
-        self.version += 1
-        return {**metrics, "active_units": active_units(self.encode(observed))}
-
-    @torch.no_grad()
-    def encode(self, observed: Tensor) -> Tensor:
-        """Posterior means f32[B, D] of frames u8[B, H, W, 3]."""
-        return torch.cat([self.posterior(self.standardise(chunk))[0] for chunk in observed.split(512)])
-
-    @torch.no_grad()
-    def decode(self, latent: Tensor) -> Tensor:
-        """Mean pictures u8[B, H, W, 3] of codes f32[B, D]."""
-        return self.standardise.invert(self.reconstruct(latent))

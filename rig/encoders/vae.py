@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from rig.encoders.base import Report
+from rig.encoders.base import Encoder, Report
 
 
 class Standardise(nn.Module):
@@ -148,3 +149,40 @@ def fit_vae(
 def active_units(mean: Tensor) -> int:
     """How many latents of codes f32[M, D] carry information: variance of the posterior mean above 0.01 (Burda et al. 2016)."""
     return int((mean.var(0) > 0.01).sum())
+
+
+class VAE(Encoder):
+    """A β-VAE: a concrete one adds its networks and says what `posterior` and `reconstruct` are."""
+
+    can_decode = True
+
+    def __init__(self, frame_shape: tuple[int, int, int], training: VAETraining) -> None:
+        super().__init__()
+        self.standardise = Standardise(frame_shape)
+        self.training_settings = training
+
+    @abstractmethod
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance f32[B, D] of q(z|x) for standardised frames f32[B, 3, H, W]."""
+
+    @abstractmethod
+    def reconstruct(self, latent: Tensor) -> Tensor:
+        """Standardised mean pictures f32[B, 3, H, W] of codes f32[B, D]."""
+
+    def fit(self, observed: Tensor, generator: torch.Generator, report: Report) -> dict[str, float]:
+        """Train on frames u8[M, H, W, 3]; see `fit_vae` for the loss."""
+        metrics = fit_vae(
+            observed, self.standardise, [self], self.posterior, self.reconstruct, self.training_settings, generator, report
+        )
+        self.version += 1
+        return {**metrics, "active_units": active_units(self.encode(observed))}
+
+    @torch.no_grad()
+    def encode(self, observed: Tensor) -> Tensor:
+        """Posterior means f32[B, D] of frames u8[B, H, W, 3]."""
+        return torch.cat([self.posterior(self.standardise(chunk))[0] for chunk in observed.split(512)])
+
+    @torch.no_grad()
+    def decode(self, latent: Tensor) -> Tensor:
+        """Mean pictures u8[B, H, W, 3] of codes f32[B, D]."""
+        return self.standardise.invert(self.reconstruct(latent))

@@ -64,6 +64,11 @@ class Ring:
         return (self.begun - self.num_envs) % self.rows
 
     @property
+    def open_rows(self) -> slice:
+        """The rows that are being written, one a world."""
+        return slice(self.open_row, self.open_row + self.num_envs)
+
+    @property
     def closed(self) -> int:
         """Complete episodes in the ring, oldest first from row `oldest`."""
         return max(0, min(self.begun, self.rows) - self.num_envs)
@@ -84,7 +89,7 @@ class Ring:
             raise ValueError(f"the open episodes have {self.step} of {self.horizon} steps")
         self.begun += self.num_envs
         self.step = 0
-        rows = slice(self.open_row, self.open_row + self.num_envs)
+        rows = self.open_rows
         self.observed[rows, 0] = observed
         self.latent[rows, 0] = latent
         self.goal[rows] = goal
@@ -94,7 +99,7 @@ class Ring:
         self._check(version)
         if self.step >= self.horizon:
             raise ValueError("the open episodes are complete: begin new ones")
-        rows = slice(self.open_row, self.open_row + self.num_envs)
+        rows = self.open_rows
         self.action[rows, self.step] = action
         self.step += 1
         self.observed[rows, self.step] = observed

@@ -108,7 +108,7 @@ def test_spatial_vae_learns_a_code_that_is_linear_in_the_position() -> None:
 
 def test_beta_vae_learns_to_reconstruct() -> None:
     frames, _ = moving_square(400, 24, 6, seed=0)
-    config = BetaVAEConfig(latent_dim=4, width=8, hidden=64, training=VAETraining(steps=150, batch=32))
+    config = BetaVAEConfig(latent_dim=4, width=8, hidden=64, training=VAETraining(steps=150, batch=32, beta=1.0))
     encoder = BetaVAE(config, (24, 24, 3), seeded(0))
     reconstruction: list[float] = []
     encoder.fit(frames, seeded(1), lambda done, total, metrics: reconstruction.append(metrics["reconstruction"]))

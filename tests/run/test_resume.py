@@ -1,0 +1,83 @@
+"""A run that was interrupted and resumed is the run that never was, to the last bit."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rig.envs import TASKS
+from tests.run.runs import (
+    EVERY,
+    KINDS,
+    STATE,
+    STEPS,
+    Process,
+    assert_same,
+    checkpoint,
+    copy,
+    differences,
+    done,
+    everything,
+    newest,
+    numbers,
+)
+
+
+@pytest.mark.parametrize("kind", ["pixels", "state"])
+def test_a_run_killed_and_resumed_is_the_run_that_was_not(finished: Callable[[str], Path], tmp_path: Path, kind: str) -> None:
+    run = tmp_path / "run"
+    process = Process(tmp_path / "log", "train", *KINDS[kind], f"run_dir={run}")
+    assert process.end(signal.SIGKILL, lambda: newest(run) >= STEPS // 2 - EVERY // 2) == -signal.SIGKILL
+    reached = newest(run)
+    assert STEPS // 2 - EVERY // 2 <= reached < STEPS
+    assert f"going on with {run} from step {reached}" in done("resume", run).err
+    assert_same(run, finished(kind))
+
+
+@pytest.mark.parametrize(("kind", "step"), [("pixels", 0), ("pixels", EVERY), ("two worlds", 2 * EVERY)])
+def test_a_run_resumes_from_any_checkpoint(finished: Callable[[str], Path], tmp_path: Path, kind: str, step: int) -> None:
+    run = copy(finished(kind), tmp_path / "run", upto=step)
+    assert checkpoint.steps(run)[-1] == newest(run) == step < newest(finished(kind))
+    done("resume", run)
+    assert_same(run, finished(kind))
+
+
+def test_a_finished_run_resumed_stays_as_it_is(finished: Callable[[str], Path], tmp_path: Path) -> None:
+    run = copy(finished("pixels"), tmp_path / "run")
+    done("resume", run)
+    assert_same(run, finished("pixels"))
+
+
+def test_a_resumed_run_can_be_given_more_steps(finished: Callable[[str], Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done("train", *STATE, "steps=61", f"run_dir={run}")
+    done("resume", run, f"steps={STEPS}")
+    assert differences(everything(run), everything(finished("state"))) == []
+
+
+def test_a_replay_memory_that_has_gone_round_is_put_back(tmp_path: Path) -> None:
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    done("train", *STATE, "replay.capacity=40", "num_envs=2", f"run_dir={whole}")
+    copy(whole, run, upto=3 * EVERY + 1)
+    done("resume", run)
+    assert_same(run, whole)
+
+
+def test_worlds_that_draw_their_starts_are_evaluated_from_the_same_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    push = TASKS["push"]
+
+    def drawn(self: object, rng: np.random.Generator, n: int) -> np.ndarray:
+        return start(self, rng, n) + rng.uniform(-0.02, 0.02, (n, 4)).astype(np.float32)
+
+    start = push.start_states
+    monkeypatch.setattr(push, "start_states", drawn)
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    done("train", *STATE, f"run_dir={whole}")
+    copy(whole, run, upto=2 * EVERY)
+    done("resume", run)
+    assert_same(run, whole)
+    assert len({row["puck_idle"] for row in numbers(whole)}) == 1

@@ -1,0 +1,49 @@
+"""Learning curves: gathered from run folders, averaged with an interval that fits few seeds."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def curves() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("curves", Path(__file__).resolve().parents[2] / "scripts" / "curves.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def a_run(folder: Path, seed: int, distances: dict[int, float]) -> Path:
+    folder.mkdir()
+    (folder / "origin.json").write_text(json.dumps({"seed": seed, "commit": "abc", "command": f"rig train seed={seed}"}))
+    rows = "".join(f"{step},{value}\n" for step, value in distances.items())
+    (folder / "progress.csv").write_text("step,hand_distance\n" + rows)
+    return folder
+
+
+def test_the_interval_is_students(curves: ModuleType) -> None:
+    mean, half = curves.interval([1.0, 2.0, 3.0])
+    assert mean == 2.0
+    assert half == pytest.approx(4.303 / 3**0.5)  # standard deviation 1, three seeds
+
+
+def test_runs_become_one_file_and_a_table(curves: ModuleType, tmp_path: Path) -> None:
+    runs = [a_run(tmp_path / f"s{seed}", seed, {0: 0.3, 100: 0.1 * (seed + 1)}) for seed in range(3)]
+    out = tmp_path / "docs" / "reach.csv"
+    curves.gather(out, runs)
+    assert curves.curve(out, "hand_distance") == {0: [0.3] * 3, 100: pytest.approx([0.1, 0.2, 0.3])}
+    table = curves.table([out], "hand_distance", [0, 100, 200])
+    assert table.splitlines()[-1] == "| reach | 0.3000 ± 0.0000 (3) | 0.2000 ± 0.2484 (3) | – |"
+
+
+def test_a_plot_is_a_picture(curves: ModuleType, tmp_path: Path) -> None:
+    out = tmp_path / "reach.csv"
+    curves.gather(out, [a_run(tmp_path / f"s{seed}", seed, {0: 0.3, 100: 0.1 + seed / 100}) for seed in range(2)])
+    curves.plot(tmp_path / "reach.png", [out], "hand_distance", "Reach")
+    assert (tmp_path / "reach.png").read_bytes().startswith(b"\x89PNG")
