@@ -166,6 +166,7 @@ def _probe(config: RunConfig, env: Any, representation: Representation) -> dict[
     """Probe the encoder on random states, print what it and the latent frame see, and return the figures."""
     encoder, _, frame = representation
     if config.evaluation.probe_states == 0:
+        print(describe_frame(frame.spectrum, frame.weight, [], config.frame.name), file=sys.stderr)
         return {}
     state = env.random_states(config.evaluation.probe_states)
     observed = state if encoder.observes == "state" else env.show(state)

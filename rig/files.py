@@ -125,13 +125,21 @@ class Lock:
                 raise UserError(f"cannot lock run folder {run}: {error.strerror} ({path})") from error
             process = f"process {owner}" if owner else "another process"
             raise UserError(f"run folder {run} is in use by {process}; wait for it, or choose another run_dir=") from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        pid = f"{os.getpid()}\n".encode()
+        with explained(f"lock run folder {run}", run, len(pid)):
+            try:
+                os.ftruncate(self._descriptor, 0)
+                os.pwrite(self._descriptor, pid, 0)
+            except OSError:
+                os.close(self._descriptor)
+                raise
 
     def release(self) -> None:
         """Let others have the folder. May be called twice."""
         if self._descriptor >= 0:
             os.ftruncate(self._descriptor, 0)
+            # Said outright: a child between fork and exec still has the descriptor, and closing ours would not free the lock.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = -1
 

@@ -59,7 +59,7 @@ def table(summary: Mapping[str, Any]) -> str:
 def describe_frame(spectrum: torch.Tensor, weight: torch.Tensor, r2: Sequence[tuple[str, float]], name: str) -> str:
     """One paragraph about a latent frame: its spectrum, the widest gap, how many coordinates are kept, and what each tells.
 
-    `r2` gives, for each state dimension, the R² of a linear fit on the kept coordinates (for people only).
+    `r2` gives, for each state dimension, the R² of a linear fit on the kept coordinates (for people only); empty: not known.
     """
     values = [float(v) for v in spectrum]
     lines = [f"latent frame {name}: keeps {len(weight)} of {len(values)} coordinates"]
@@ -72,5 +72,6 @@ def describe_frame(spectrum: torch.Tensor, weight: torch.Tensor, r2: Sequence[tu
         lines.append(f"  widest gap ×{ratios[widest]:.1f} between {ordered[widest]:.3g} and {ordered[widest + 1]:.3g}")
     if name == "slow":
         lines.append(f"  reward weights {' '.join(f'{float(w):.2f}' for w in weight)}")
-    lines.append("  linear R² of each state factor: " + ", ".join(f"{factor} {value:.3f}" for factor, value in r2))
+    if r2:
+        lines.append("  linear R² of each state factor: " + ", ".join(f"{factor} {value:.3f}" for factor, value in r2))
     return "\n".join(lines)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rig.encoders.base import Encoder, Report
+from rig.errors import UserError
 
 
 class Standardise(nn.Module):
@@ -29,7 +30,7 @@ class Standardise(nn.Module):
         self.register_buffer("scale", torch.ones(channels, height, width))
 
     def fit(self, frames: Tensor) -> None:
-        """Take mean and scale from frames u8[M, H, W, 3]. Raises ValueError where no pixel ever changes."""
+        """Take mean and scale from frames u8[M, H, W, 3]. Raises UserError where no pixel ever changes."""
         # In whole numbers, which cancel exactly: rounding would give a constant picture a little variance to be blown up.
         total = torch.zeros(frames.shape[1:], dtype=torch.int64, device=frames.device)
         squares = torch.zeros_like(total)
@@ -39,7 +40,10 @@ class Standardise(nn.Module):
         mean = total.double() / (255 * len(frames))
         variance = (len(frames) * squares - total.square()).double() / (255 * len(frames)) ** 2
         if variance.max() == 0:
-            raise ValueError("every training frame is the same picture: the camera sees nothing that moves")
+            raise UserError(
+                "every training frame is the same picture: the camera sees nothing that moves, or the renderer draws nothing; "
+                "see `rig doctor`, or try the other of render=warp and render=gl"
+            )
         self.mean.copy_(mean.permute(2, 0, 1))
         self.scale.copy_((variance + 0.25 * variance.mean()).sqrt().permute(2, 0, 1))
 

@@ -21,6 +21,7 @@ from rig.encoders.vae import (
     minibatches,
     trains_in_bfloat16,
 )
+from rig.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -63,7 +64,7 @@ def test_standardisation_is_undone() -> None:
 @pytest.mark.parametrize("count", [1, 5, 600, 1100])
 def test_a_scene_in_which_nothing_moves_is_refused(count: int) -> None:
     frames = noise_frames(1, 16, 16).expand(count, -1, -1, -1)  # whatever its pixels are: rounding must not pass for movement
-    with pytest.raises(ValueError, match="the same picture"):
+    with pytest.raises(UserError, match="the same picture"):
         Standardise((16, 16, 3)).fit(frames)
 
 
