@@ -33,6 +33,15 @@ def slow_features(episodes: Tensor, ridge: float) -> tuple[Tensor, Tensor, Tenso
     return offset, (whitening @ axes).T, slowness.clamp(min=0)
 
 
+def absolute_slowness(features: Tensor) -> Tensor:
+    """Slowness f64[D] of unit-variance features f64[E, T, D] from their mean absolute step instead of their mean square one.
+
+    Equal to it where steps are Gaussian; smaller where a feature rests and then moves in bursts, as a pushed thing does: the
+    mean square cannot tell "rarely and far" from "always and a little".
+    """
+    return torch.pi / 4 * features.diff(dim=1).abs().mean((0, 1)).square()
+
+
 def neighbour_r2(inputs: Tensor, output: Tensor, generator: torch.Generator, points: int = 3000, neighbours: int = 10) -> float:
     """How well inputs [M, K] predict an output [M]: R² out of sample of a locally linear (K + 1 coefficients) regression."""
     chosen = torch.randperm(len(inputs), generator=generator, device=inputs.device)[:points]

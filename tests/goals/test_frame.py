@@ -11,7 +11,7 @@ from torch import Tensor
 from rig import tensors
 from rig.goals import FRAMES, LatentFrame
 from rig.goals.frame import IdentityConfig, SlowConfig, StandardisedConfig, WhitenedConfig
-from rig.goals.slow import neighbour_r2, slow_features, spanning_features
+from rig.goals.slow import absolute_slowness, neighbour_r2, slow_features, spanning_features
 
 EPISODES, STEPS, LATENTS = 40, 50, 5
 
@@ -159,6 +159,18 @@ def test_reward_weights_follow_the_slowness_and_have_mean_one(power: float) -> N
     torch.testing.assert_close(frame.weight, expected / expected.mean(), rtol=1e-4, atol=1e-5)
     if power:
         assert frame.weight.tolist() == sorted(frame.weight.tolist(), reverse=True)
+
+
+def test_what_rests_and_bursts_is_slower_by_its_absolute_steps() -> None:
+    always = torch.randn(200, 50, generator=seeded(0)).cumsum(1)
+    bursts = always[:, torch.arange(50) // 10]  # moves at every tenth step only, further each time
+    features = torch.stack([source / source.std() for source in (always, bursts)], 2)
+    square = features.diff(dim=1).square().mean((0, 1)) / 2
+    absolute = absolute_slowness(features)
+    assert float(absolute[0]) == pytest.approx(float(square[0]), rel=0.03)  # Gaussian steps: the two agree
+    assert float(absolute[1]) < 0.2 * float(square[1])
+    frames = [fitted(SlowConfig(weight_power=0.5, weight_by=by, keep=2, ridge=1e-6), features) for by in ("square", "absolute")]
+    assert float(frames[1].weight.max()) > float(frames[0].weight.max())
 
 
 @pytest.mark.parametrize("keep", [1, 3, 5])
