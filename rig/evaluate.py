@@ -71,10 +71,11 @@ def rollouts(env: Any, policy: Policy, goal_state: Floats | None, goal_frame: ND
     batches: list[Rollouts] = []
     for first in range(0, count, worlds):
         rows = np.arange(first, first + worlds) % count
-        batch = rollout(env, policy, None if goal_state is None else goal_state[rows], goal_frame[rows], horizon)
-        kept = min(worlds, count - first)
-        batches.append(Rollouts(*(None if part is None else part[:kept] for part in batch)))
-    return Rollouts(*(None if parts[0] is None else np.concatenate(parts) for parts in zip(*batches, strict=True)))
+        batches.append(rollout(env, policy, None if goal_state is None else goal_state[rows], goal_frame[rows], horizon))
+    state, frame, distance = (
+        np.concatenate([getattr(batch, name) for batch in batches])[:count] for name in ("state", "frame", "latent_distance")
+    )
+    return Rollouts(state, frame, goal_state, goal_frame, distance)
 
 
 def spearman(a: Floats, b: Floats) -> float:
