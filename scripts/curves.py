@@ -57,13 +57,21 @@ def table(paths: Sequence[Path], metric: str, steps: Sequence[int]) -> str:
     lines = [f"| {metric} | " + " | ".join(f"@{s:,}" for s in steps) + " |", "|---" * (len(steps) + 1) + "|"]
     for path in paths:
         data = curve(path, metric)
-        cells = ["–" if s not in data else "{:.4f} ± {:.4f} ({})".format(*interval(data[s]), len(data[s])) for s in steps]
-        lines.append(f"| {path.stem} | " + " | ".join(cells) + " |")
+        lines.append(f"| {path.stem} | " + " | ".join(cell(data.get(s, [])) for s in steps) + " |")
     return "\n".join(lines)
 
 
+def cell(values: Sequence[float]) -> str:
+    """One table cell: mean ± half-width (seeds), as far as the number of seeds tells them."""
+    if not values:
+        return "–"
+    mean, half = interval(values)
+    spread = "" if math.isnan(half) else f" ± {half:.4f}"
+    return f"{mean:.4f}{spread} ({len(values)})"
+
+
 def plot(out: Path, paths: Sequence[Path], metric: str, title: str) -> None:
-    """One line a file, shaded by its 95 % interval."""
+    """One line a file, shaded by its 95 % interval; dashed where not all of its seeds have come that far."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -72,10 +80,14 @@ def plot(out: Path, paths: Sequence[Path], metric: str, title: str) -> None:
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for path in paths:
         data = curve(path, metric)
-        centre, half = zip(*(interval(values) for values in data.values()), strict=True)
-        (line,) = axes.plot(list(data), centre, label=f"{path.stem} ({len(next(iter(data.values())))} seeds)")
+        seeds = max(map(len, data.values()))
+        whole = {step: interval(values) for step, values in data.items() if len(values) == seeds}
+        centre, half = zip(*whole.values(), strict=True)
+        (line,) = axes.plot(list(whole), centre, label=f"{path.stem} ({seeds} seed{'s' * (seeds > 1)})")
         low, high = ([c + sign * h for c, h in zip(centre, half, strict=True)] for sign in (-1, 1))
-        axes.fill_between(list(data), low, high, alpha=0.15, color=line.get_color())
+        axes.fill_between(list(whole), low, high, alpha=0.15, color=line.get_color())
+        rest = {step: fmean(values) for step, values in data.items() if step > max(whole)}
+        axes.plot(list(rest), list(rest.values()), "--", linewidth=1, color=line.get_color())
     axes.set(xlabel="env steps", ylabel=metric.replace("_", " ") + " (m)", title=title)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
