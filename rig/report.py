@@ -39,8 +39,8 @@ def imagined_sheet(real: Frames, imagined: Frames) -> Frames:
 def table(summary: Mapping[str, Any]) -> str:
     """The evaluation as a small table for people."""
     lines = [
-        f"{summary['task']}, {summary['encoder']}, {summary['learner']}: {summary['episodes']} goals never seen in training, "
-        f"after {summary['steps']} env steps"
+        f"{summary['task']}, {summary['encoder']}, {summary['learner']} after {summary['steps']} env steps: "
+        f"{summary['episodes']} " + ("goals never seen in training" if summary["factors"] else "goals given as pictures")
     ]
     if summary["factors"]:
         lines.append(f"{'':10}{'final distance':>16}{'doing nothing':>16}{'success':>10}")
@@ -51,7 +51,7 @@ def table(summary: Mapping[str, Any]) -> str:
         if summary["latent_true_spearman"] is not None:
             lines[-1] += f", rank correlation with true distance {summary['latent_true_spearman']:.2f}"
     else:
-        lines.append(f"latent distance {summary['latent_distance_mean']:.3f} (goals given as pictures: true distance unknown)")
+        lines.append(f"latent distance {summary['latent_distance_mean']:.3f} (the true distance of a picture is not known)")
         lines += [f"  goal {i}: {row['latent_distance']:.3f}" for i, row in enumerate(summary["per_episode"])]
     return "\n".join(lines)
 
