@@ -71,7 +71,7 @@ def cell(values: Sequence[float]) -> str:
 
 
 def plot(out: Path, paths: Sequence[Path], metric: str, title: str) -> None:
-    """One line a file, shaded by its 95 % interval; dashed where not all of its seeds have come that far."""
+    """One line a file, shaded by its 95 % interval from three seeds on; dashed where not all of its seeds have come that far."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -84,8 +84,9 @@ def plot(out: Path, paths: Sequence[Path], metric: str, title: str) -> None:
         whole = {step: interval(values) for step, values in data.items() if len(values) == seeds}
         centre, half = zip(*whole.values(), strict=True)
         (line,) = axes.plot(list(whole), centre, label=f"{path.stem} ({seeds} seed{'s' * (seeds > 1)})")
-        low, high = ([c + sign * h for c, h in zip(centre, half, strict=True)] for sign in (-1, 1))
-        axes.fill_between(list(whole), low, high, alpha=0.15, color=line.get_color())
+        if seeds >= 3:
+            low, high = ([c + sign * h for c, h in zip(centre, half, strict=True)] for sign in (-1, 1))
+            axes.fill_between(list(whole), low, high, alpha=0.15, color=line.get_color())
         rest = {step: fmean(values) for step, values in data.items() if step > max(whole)}
         axes.plot(list(rest), list(rest.values()), "--", linewidth=1, color=line.get_color())
     axes.set(xlabel="env steps", ylabel=metric.replace("_", " ") + " (m)", title=title)
