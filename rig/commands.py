@@ -97,7 +97,7 @@ def _guarded(folder: Path, config: RunConfig, work: Callable[[Path, RunConfig, S
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc's malloc to keep large blocks instead of giving each back to the kernel: half a training step is page faults."""
+    """Tell glibc's malloc to keep large blocks: giving each back to the kernel costs a TD3 update an eighth in page faults."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):

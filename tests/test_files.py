@@ -131,6 +131,7 @@ def test_a_programs_children_do_not_inherit_the_lock(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
     lock.release()
     files.Lock(tmp_path).release()
+    assert child.poll() is None  # it lived all the while
     child.communicate(b"\n")
 
 
