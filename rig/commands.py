@@ -148,7 +148,8 @@ def _learn_to_see(config: RunConfig, env: Any, representation: Representation, s
 
     generator = build.generator_of(config, "collect")
     random_reset = config.collect.reset == "random"
-    length = config.collect.length or (10 if random_reset else config.task.horizon)
+    unbroken = max(1, -(-config.collect.frames // config.collect.num_envs) - 1)
+    length = config.collect.length or (10 if random_reset else unbroken)
     collecting, training = Bar("collecting images", "frames"), Bar("training the encoder", "steps")
     try:
         observed = collect(

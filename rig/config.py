@@ -25,7 +25,7 @@ class CollectConfig:
 
     frames: int = 8000  # frames in all
     reset: str = "start"  # start: episodes begin where the task begins | random: at random states, as the published RIG code
-    length: int = 0  # env steps an episode; 0: the task's horizon from the start, 10 from random states
+    length: int = 0  # env steps an episode; 0: from the start one unbroken episode a world, from random states 10
     hold: float = 6.0  # env steps a random action is held on average
     num_envs: int = 16  # worlds stepped together
 

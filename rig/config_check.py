@@ -71,7 +71,6 @@ RANGES: dict[str, Range] = {
 OPTIONS: dict[str, tuple[str, ...]] = {
     "collect.reset": ("start", "random"),
     "encoder.training.precision": ("auto", "float32", "bfloat16"),
-    "frame.weight_by": ("square", "absolute"),
     "device": ("auto", "cpu", "cuda"),
     "render": ("warp", "gl"),
 }

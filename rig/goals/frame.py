@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rig.goals.slow import absolute_slowness, slow_features, spanning_features
+from rig.goals.slow import slow_features, spanning_features
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,6 @@ class SlowConfig:
 
     name: str = "slow"
     weight_power: float = 0.0  # reward weight of a feature ∝ slowness^-power, mean 1; 0 weighs all alike
-    weight_by: str = "square"  # slowness for the weights, from the mean square step | absolute: from the mean absolute step
     keep: int = 0  # features kept; 0: those that the others cannot be predicted from
     ridge: float = 1e-3  # variance below which a direction of the codes is dead and counts as noise; added to every other's
 
@@ -98,8 +97,7 @@ class LatentFrame(nn.Module):
         offset, matrix, slowness = slow_features(episodes, config.ridge)
         features = (episodes.flatten(0, 1) - offset) @ matrix.T
         kept = list(range(config.keep)) if config.keep else spanning_features(features, slowness, generator)
-        pace = slowness if config.weight_by == "square" else absolute_slowness(features.view_as(episodes))
-        weight = pace[kept].clamp(min=1e-4) ** -config.weight_power
+        weight = slowness[kept].clamp(min=1e-4) ** -config.weight_power
         self.resize(len(kept))
         self.offset.copy_(offset)
         self.matrix.copy_(matrix[kept])

@@ -7,8 +7,8 @@ from torch import Tensor
 
 EXPLAINED = 0.8
 """Share of a feature's variance that the kept ones must predict for it to be left out."""
-FASTEST = 0.05
-"""Slowness (half the mean squared step of a unit-variance feature) above which a feature is noise: it forgets within 20 steps."""
+FASTEST = 0.02
+"""Slowness (half the mean squared step of a unit-variance feature) above which a feature is noise: it forgets within 50 steps."""
 
 
 def slow_features(episodes: Tensor, ridge: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -31,15 +31,6 @@ def slow_features(episodes: Tensor, ridge: float) -> tuple[Tensor, Tensor, Tenso
     # Under the ridge a dead latent hardly moves, as if it were the slowest of all; it is given the slowness of noise.
     slowness, axes = torch.linalg.eigh(whitened * alive.outer(alive) + (1 - alive).diag())
     return offset, (whitening @ axes).T, slowness.clamp(min=0)
-
-
-def absolute_slowness(features: Tensor) -> Tensor:
-    """Slowness f64[D] of unit-variance features f64[E, T, D] from their mean absolute step instead of their mean square one.
-
-    Equal to it where steps are Gaussian; smaller where a feature rests and then moves in bursts, as a pushed thing does: the
-    mean square cannot tell "rarely and far" from "always and a little".
-    """
-    return torch.pi / 4 * features.diff(dim=1).abs().mean((0, 1)).square()
 
 
 def neighbour_r2(inputs: Tensor, output: Tensor, generator: torch.Generator, points: int = 3000, neighbours: int = 10) -> float:

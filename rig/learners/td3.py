@@ -25,7 +25,7 @@ class TD3Config:
     layer_norm: bool = True  # LayerNorm before each ReLU of the critics
     learning_rate: float = 1e-3  # Adam, actor and critics [Fujimoto et al. 2018]
     batch: int = 128  # transitions an update [Nair et al. 2018: 128]
-    discount: float = 0.95  # per env step: a horizon of 20, about the steps that Reach takes
+    discount: float = 0.95  # per env step: a horizon of 20, about the steps that a reach or a push takes
     polyak: float = 0.01  # share of the online weights taken into the targets at each actor update
     actor_every: int = 2  # critic updates an actor update
     target_noise: float = 0.2  # std of the target policy's smoothing noise, action units

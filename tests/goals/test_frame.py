@@ -11,7 +11,7 @@ from torch import Tensor
 from rig import tensors
 from rig.goals import FRAMES, LatentFrame
 from rig.goals.frame import IdentityConfig, SlowConfig, StandardisedConfig, WhitenedConfig
-from rig.goals.slow import absolute_slowness, neighbour_r2, slow_features, spanning_features
+from rig.goals.slow import neighbour_r2, slow_features, spanning_features
 
 EPISODES, STEPS, LATENTS = 40, 50, 5
 
@@ -33,7 +33,7 @@ def smooth(memory: float, seed: int, episodes: int = EPISODES, steps: int = STEP
 
 def mixed_sources(seed: int = 0) -> tuple[Tensor, Tensor]:
     """Codes f32[E, T, 5] and the sources that a random, well-conditioned matrix mixed into them: two slow ones, three fast."""
-    sources = torch.stack([smooth(memory, 10 * seed + i) for i, memory in enumerate((0.995, 0.96, 0.2, 0.1, 0.0))], 2)
+    sources = torch.stack([smooth(memory, 10 * seed + i) for i, memory in enumerate((0.998, 0.985, 0.2, 0.1, 0.0))], 2)
     before, after = (torch.linalg.qr(torch.randn(LATENTS, LATENTS, generator=seeded(100 * i + seed)))[0] for i in (1, 2))
     mix = before * torch.linspace(0.5, 2, LATENTS) @ after
     return sources @ mix.T + torch.arange(LATENTS), sources
@@ -161,18 +161,6 @@ def test_reward_weights_follow_the_slowness_and_have_mean_one(power: float) -> N
         assert frame.weight.tolist() == sorted(frame.weight.tolist(), reverse=True)
 
 
-def test_what_rests_and_bursts_is_slower_by_its_absolute_steps() -> None:
-    always = torch.randn(200, 50, generator=seeded(0)).cumsum(1)
-    bursts = always[:, torch.arange(50) // 10]  # moves at every tenth step only, further each time
-    features = torch.stack([source / source.std() for source in (always, bursts)], 2)
-    square = features.diff(dim=1).square().mean((0, 1)) / 2
-    absolute = absolute_slowness(features)
-    assert float(absolute[0]) == pytest.approx(float(square[0]), rel=0.03)  # Gaussian steps: the two agree
-    assert float(absolute[1]) < 0.2 * float(square[1])
-    frames = [fitted(SlowConfig(weight_power=0.5, weight_by=by, keep=2, ridge=1e-6), features) for by in ("square", "absolute")]
-    assert float(frames[1].weight.max()) > float(frames[0].weight.max())
-
-
 @pytest.mark.parametrize("keep", [1, 3, 5])
 def test_as_many_features_are_kept_as_are_asked_for(keep: int) -> None:
     codes, _ = mixed_sources()
@@ -221,7 +209,7 @@ def test_a_feature_that_is_mostly_its_own_is_kept() -> None:
 
 def test_what_is_fast_is_noise_but_one_feature_always_stays() -> None:
     features = uniform_factors(3, 3)
-    assert spanning_features(features, torch.tensor([0.001, 0.06, 0.07]), seeded(0)) == [0]
+    assert spanning_features(features, torch.tensor([0.001, 0.021, 0.03]), seeded(0)) == [0]
     assert spanning_features(features, torch.tensor([0.5, 0.6, 0.7]), seeded(0)) == [0]
 
 
