@@ -66,6 +66,8 @@ RANGES: dict[str, Range] = {
     "learner.target_clip": Range(0),
     "learner.noise": Range(0),
     "learner.uniform": SHARE,
+    "learner.temperature": POSITIVE,
+    "learner.target_entropy": Range(-20, 0.69),
 }
 
 OPTIONS: dict[str, tuple[str, ...]] = {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from rig.learners.base import Learner
+from rig.learners.sac import SAC
 from rig.learners.td3 import TD3
 
-LEARNERS: dict[str, type[Learner]] = {"td3": TD3}
+LEARNERS: dict[str, type[Learner]] = {"td3": TD3, "sac": SAC}
 
-__all__ = ["LEARNERS", "TD3", "Learner"]
+__all__ = ["LEARNERS", "SAC", "TD3", "Learner"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from rig.learners.base import Learner
-from rig.nets import Ensemble, load_optimiser_tensors, optimiser_tensors, polyak_update
+from rig.nets import Ensemble, polyak_update
 from rig.types import Batch
 
 
@@ -110,18 +110,10 @@ class TD3(Learner):
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """All weights, target weights, Adam moments and the update counter, as flat tensors."""
-        return {
-            **super().state_dict(*args, **kwargs),
-            **optimiser_tensors(self.actor_optimiser, "actor_optimiser"),
-            **optimiser_tensors(self.critic_optimiser, "critic_optimiser"),
-            "updates": torch.tensor(self.updates),
-        }
+        return {**super().state_dict(*args, **kwargs), "updates": torch.tensor(self.updates)}
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
         """Put back what `state_dict` returned."""
         rest = dict(state_dict)
         self.updates = int(rest.pop("updates"))
-        for name, optimiser in (("actor_optimiser", self.actor_optimiser), ("critic_optimiser", self.critic_optimiser)):
-            moments = {key: rest.pop(key) for key in list(rest) if key.startswith(f"{name}.")}
-            load_optimiser_tensors(optimiser, name, moments)
         return super().load_state_dict(rest, strict, assign)

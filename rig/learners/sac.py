@@ -1,0 +1,128 @@
+"""SAC: soft actor-critic with automatic temperature, goal-conditioned, over latent codes."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss, softplus
+
+from rig.learners.base import Learner
+from rig.nets import Ensemble, polyak_update
+from rig.types import Batch
+
+LOG_STD_BOUNDS = (-20.0, 2.0)
+"""Bounds of the policy's log standard deviation before the tanh. Source: the authors' code (Haarnoja et al. 2018)."""
+
+
+@dataclass(frozen=True)
+class SACConfig:
+    """Settings of SAC."""
+
+    name: str = "sac"
+    hidden: tuple[int, ...] = (256, 256)  # units of each hidden layer, actor and critics [Haarnoja et al. 2018b: 256, 256]
+    layer_norm: bool = True  # LayerNorm before each ReLU of the critics
+    learning_rate: float = 1e-3  # Adam, actor, critics and temperature [Pong et al. 2019: 1e-3]
+    batch: int = 128  # transitions an update
+    discount: float = 0.95  # per env step: a horizon of 20, about the steps that a reach or a push takes
+    polyak: float = 0.005  # share of the online critics taken into the targets at each update [Haarnoja et al. 2018b: 0.005]
+    temperature: float = 0.1  # weight of the entropy in the reward, at first
+    target_entropy: float = -1.0  # nats an action component, what the temperature is tuned for [Haarnoja et al. 2018b: -1]
+
+
+class SAC(Learner):
+    """Twin critics, a tanh-Gaussian actor that is paid for its entropy, a temperature that holds it; no cut at time limits.
+
+    Source: Haarnoja et al. 2018b (arXiv:1812.05905), Algorithm 1; the time limit is no terminal state (Pardo et al. 2018).
+    """
+
+    Config = SACConfig
+
+    def __init__(self, config: SACConfig, latent_dim: int, action_dim: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.action_dim = action_dim
+        self.actor = Ensemble(1, (2 * latent_dim, *config.hidden, 2 * action_dim), generator=generator)
+        self.critics = Ensemble(
+            2, (2 * latent_dim + action_dim, *config.hidden, 1), layer_norm=config.layer_norm, generator=generator
+        )
+        self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
+        self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), lr=config.learning_rate, fused=True)
+        self.critic_optimiser = torch.optim.Adam(self.critics.parameters(), lr=config.learning_rate, fused=True)
+        self.temperature_optimiser = torch.optim.Adam([self.log_temperature], lr=config.learning_rate, fused=True)
+
+    def policy(self, policy_input: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions f32[B, A] for [latent, goal] f32[B, 2D] and standard normal noise f32[B, A], and their log-densities f32[B].
+
+        Source: Haarnoja et al. 2018b, appendix C, with log(1 - tanh²x) = 2·(log 2 - x - softplus(-2x)), exact for any x.
+        """
+        mean, log_std = self.actor(policy_input)[0].chunk(2, 1)
+        log_std = log_std.clamp(*LOG_STD_BOUNDS)
+        before = mean + log_std.exp() * noise
+        gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+        squashing = 2 * (math.log(2) - before - softplus(-2 * before))
+        return torch.tanh(before), (gaussian - squashing).sum(1)
+
+    @torch.no_grad()
+    def act(self, latent: Tensor, goal: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Actions f32[N, A] in [-1, 1]: drawn from the policy where a generator is given, else the tanh of its mean."""
+        policy_input = torch.cat((latent, goal), 1)
+        if generator is None:
+            return torch.tanh(self.actor(policy_input)[0, :, : self.action_dim])
+        noise = torch.randn((len(latent), self.action_dim), generator=generator, device=latent.device)
+        return self.policy(policy_input, noise)[0]
+
+    def critic_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Summed squared error of both critics (halved) against the soft double-Q target, and the Q values f32[2, B].
+
+        `noise` f32[B, A] is standard normal. Source: Haarnoja et al. 2018b, equation 5.
+        """
+        with torch.no_grad():
+            next_input = torch.cat((batch.next_latent, batch.goal), 1)
+            next_action, next_log_prob = self.policy(next_input, noise)
+            next_value = self.target_critics(torch.cat((next_input, next_action), 1))[..., 0].amin(0)
+            soft_value = next_value - self.log_temperature.exp() * next_log_prob
+            target = batch.reward + self.config.discount * soft_value
+        value = self.critics(torch.cat((batch.latent, batch.goal, batch.action), 1))[..., 0]
+        return 0.5 * len(value) * mse_loss(value, target.expand_as(value)), value
+
+    def actor_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """mean(α log π - min Q), and the log-densities f32[B] of the actions drawn. Source: Haarnoja et al. 2018b, equation 7."""
+        policy_input = torch.cat((batch.latent, batch.goal), 1)
+        action, log_prob = self.policy(policy_input, noise)
+        value = self.critics(torch.cat((policy_input, action), 1))[..., 0].amin(0)
+        return (self.log_temperature.exp().detach() * log_prob - value).mean(), log_prob
+
+    def temperature_loss(self, log_prob: Tensor) -> Tensor:
+        """-log α · (mean log π + target entropy): its sign is that of Haarnoja et al. 2018b, equation 18, in log α."""
+        excess = (log_prob + self.config.target_entropy * self.action_dim).detach().mean()
+        return -self.log_temperature * excess
+
+    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """One step of critics, actor and temperature, and the targets' polyak step."""
+        now, after = (torch.randn(batch.action.shape, generator=generator, device=batch.action.device) for _ in range(2))
+        critic_loss, value = self.critic_loss(batch, after)
+        self.critic_optimiser.zero_grad()
+        critic_loss.backward()
+        self.critic_optimiser.step()
+        self.critics.requires_grad_(False)  # spares the critics' weight gradients, which the actor does not need
+        actor_loss, log_prob = self.actor_loss(batch, now)
+        self.actor_optimiser.zero_grad()
+        actor_loss.backward()
+        self.actor_optimiser.step()
+        self.critics.requires_grad_(True)
+        self.temperature_optimiser.zero_grad()
+        self.temperature_loss(log_prob).backward()
+        self.temperature_optimiser.step()
+        polyak_update(self.target_critics, self.critics, self.config.polyak)
+        return {
+            "critic_loss": critic_loss.detach(),
+            "actor_loss": actor_loss.detach(),
+            "value": value.detach().mean(),
+            "entropy": -log_prob.detach().mean(),
+            "temperature": self.log_temperature.detach().exp(),
+        }

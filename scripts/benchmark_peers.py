@@ -1,0 +1,122 @@
+"""The peers of scripts/benchmark.py: what people use instead, with the settings that its documentation recommends."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3 import SAC, TD3, HerReplayBuffer
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from rig.encoders.vae import VAE, kl_to_standard_normal
+
+ACTION = 2
+
+
+class Codes(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
+    """Spaces and the batched reward of a goal environment over codes f32[dim] or pictures u8[size, size, 3]; never stepped."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> None:
+        pixels = np.issubdtype(dtype, np.integer)
+        box = spaces.Box(0 if pixels else -np.inf, 255 if pixels else np.inf, shape, dtype)
+        self.observation_space = spaces.Dict({k: box for k in ("observation", "achieved_goal", "desired_goal")})  # pyright: ignore[reportAttributeAccessIssue, reportIncompatibleVariableOverride]
+        self.action_space = spaces.Box(-1, 1, (ACTION,), np.float32)
+
+    def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Any) -> np.ndarray:
+        """Minus the Euclidean distance, f32[B]."""
+        return -np.linalg.norm(achieved_goal - desired_goal, axis=-1).astype(np.float32)
+
+
+class Encoded(Codes):
+    """Another environment's pictures as an encoder's codes, one frame encoded a step, with imagined goals: what people write."""
+
+    def __init__(self, worlds: Any, encode: Callable[[Tensor], Tensor], imagine: Callable[[], Tensor], dim: int) -> None:
+        super().__init__((dim,))
+        self.worlds, self.encode, self.imagine = worlds, encode, imagine
+        self.goal = np.zeros(dim, np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Begin an episode towards an imagined goal."""
+        super().reset(seed=seed, options=options)
+        self.goal = self.imagine()[0].numpy()
+        return self._seen(self.worlds.reset().frame), {}
+
+    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        """Apply action f32[A]; the time limit is the wrapper's."""
+        seen = self._seen(self.worlds.step(action[None]).frame)
+        return seen, float(self.compute_reward(seen["achieved_goal"], self.goal, None)), False, False, {}
+
+    def _seen(self, frame: np.ndarray) -> dict[str, np.ndarray]:
+        code = self.encode(torch.from_numpy(frame))[0].numpy()
+        return {"observation": code, "achieved_goal": code.copy(), "desired_goal": self.goal.copy()}
+
+
+def learner(kind: type[TD3] | type[SAC], env: gymnasium.Env[Any, Any] | VecEnv, capacity: int, **settings: Any) -> TD3 | SAC:
+    """SB3's learner over its HerReplayBuffer ("future", four of five goals relabelled: its documentation's settings)."""
+    noise = {"action_noise": NormalActionNoise(np.zeros(ACTION), np.full(ACTION, 0.2))} if kind is TD3 else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it counts the memory of untouched pages
+        model = kind(
+            "MultiInputPolicy", env, buffer_size=capacity, replay_buffer_class=HerReplayBuffer,
+            replay_buffer_kwargs={"n_sampled_goal": 4, "goal_selection_strategy": "future"},
+            policy_kwargs={"net_arch": [256, 256]}, device="cpu", **noise, **settings,
+        )  # fmt: skip
+    model.set_logger(Logger(folder=None, output_formats=[]))
+    return model
+
+
+def fill(buffer: HerReplayBuffer, episode: int, draw: Callable[[np.ndarray], None] | None) -> None:
+    """Make a buffer full of episodes of one length; `draw` fills an array, None leaves the arrays as they are."""
+    steps = np.arange(buffer.buffer_size)
+    start = steps - steps % episode
+    buffer.ep_start[:, 0] = start
+    buffer.ep_length[:, 0] = np.minimum(episode, buffer.buffer_size - start)
+    buffer.pos, buffer.full = 0, True
+    if draw is not None:
+        for array in (*buffer.observations.values(), *buffer.next_observations.values(), buffer.actions):
+            draw(array)
+
+
+def her_buffer(capacity: int, env: Codes) -> HerReplayBuffer:
+    """A HerReplayBuffer alone."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        space: Any = env.observation_space
+        return HerReplayBuffer(capacity, space, env.action_space, DummyVecEnv([lambda: env]), device="cpu")
+
+
+def buffer_bytes(buffer: HerReplayBuffer) -> float:
+    """Memory of one transition: every array of the buffer over its capacity."""
+    arrays = (*buffer.observations.values(), *buffer.next_observations.values())
+    arrays += (buffer.actions, buffer.rewards, buffer.dones, buffer.timeouts, buffer.ep_start, buffer.ep_length)
+    return sum(a.nbytes for a in arrays) / buffer.buffer_size
+
+
+def vae_epochs(encoder: VAE, frames: Tensor, beta: float, batch: int, steps: int, workers: int) -> None:
+    """The plain loop: a shuffling DataLoader over u8 frames, float32, Adam as it comes."""
+    loader = DataLoader(TensorDataset(frames), batch, shuffle=True, drop_last=True, num_workers=workers)
+    parameters: list[nn.Parameter] = [p for p in encoder.parameters() if p.requires_grad]
+    optimiser = torch.optim.Adam(parameters, lr=1e-3)
+    done = 0
+    while done < steps:
+        for (chunk,) in loader:
+            x = encoder.standardise(chunk)
+            mean, log_variance = encoder.posterior(x)
+            sample = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+            error = (encoder.reconstruct(sample) - x).square().sum() / len(x)
+            loss = error + beta * kl_to_standard_normal(mean, log_variance).sum() / len(x)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            done += 1
+            if done == steps:
+                return

@@ -1,0 +1,177 @@
+"""SAC against stable-baselines3 on the same numbers, and what is its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3 import SAC as SB3SAC
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from torch import Tensor, nn
+
+from rig.learners import SAC
+from rig.learners.sac import SACConfig
+from rig.types import Batch
+
+LATENT, ACTION, ROWS = 3, 2, 64
+
+Named = dict[str, Tensor]
+
+
+class Spaces(gymnasium.Env[np.ndarray, np.ndarray]):
+    """What stable-baselines3 reads of an environment before training."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (2 * LATENT,), np.float32)
+    action_space = spaces.Box(-1, 1, (ACTION,), np.float32)
+
+
+def draws(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def batches(count: int) -> Iterator[Batch]:
+    generator = draws(1)
+    for _ in range(count):
+        latent, goal, after = (torch.randn(ROWS, LATENT, generator=generator) for _ in range(3))
+        action = torch.rand(ROWS, ACTION, generator=generator) * 2 - 1
+        yield Batch(latent, goal, action, -(after - goal).norm(dim=1), after)
+
+
+def named(learner: SAC, gradient: bool) -> dict[str, Named]:
+    """Parameters, or their gradients, by network, under the names and in the shapes of stable-baselines3."""
+
+    def of(parameter: Tensor) -> Tensor:
+        value = parameter.grad if gradient else parameter
+        assert value is not None
+        return value.detach().clone()
+
+    actor: Named = {}
+    *hidden, heads = zip(learner.actor.weights, learner.actor.biases, strict=True)
+    for layer, (weight, bias) in enumerate(hidden):
+        actor |= {f"latent_pi.{2 * layer}.weight": of(weight)[0].T, f"latent_pi.{2 * layer}.bias": of(bias)[0, 0]}
+    for name, columns in (("mu", slice(0, ACTION)), ("log_std", slice(ACTION, None))):
+        actor |= {f"{name}.weight": of(heads[0])[0, :, columns].T, f"{name}.bias": of(heads[1])[0, 0, columns]}
+    found = {"actor": actor}
+    for role, critics in (("critic", learner.critics), ("target", learner.target_critics)):
+        if gradient and role == "target":
+            continue
+        found[role] = {
+            f"qf{member}.{2 * layer}.{kind}": value
+            for member in range(2)
+            for layer, (weight, bias) in enumerate(zip(critics.weights, critics.biases, strict=True))
+            for kind, value in (("weight", of(weight)[member].T), ("bias", of(bias)[member, 0]))
+        }
+    return found
+
+
+def twin(ours: SAC) -> SB3SAC:
+    """Theirs, with the same settings and weights."""
+    config = ours.config
+    theirs = SB3SAC(
+        "MlpPolicy", Spaces(), learning_rate=config.learning_rate, buffer_size=1, batch_size=ROWS, tau=config.polyak,
+        gamma=config.discount, ent_coef=f"auto_{config.temperature}", target_entropy=config.target_entropy * ACTION,
+        policy_kwargs={"net_arch": list(config.hidden)}, device="cpu",
+    )  # fmt: skip
+    weights = named(ours, False)
+    theirs.actor.load_state_dict(weights["actor"])
+    theirs.critic.load_state_dict(weights["critic"])
+    theirs.critic_target.load_state_dict(weights["target"])
+    # Theirs adds epsilon inside the logarithm against actions of exactly ±1; ours is exact there and needs none.
+    theirs.actor.action_dist.epsilon = 0.0  # pyright: ignore[reportAttributeAccessIssue]
+    theirs.set_logger(Logger(folder=None, output_formats=[]))
+    return theirs
+
+
+def test_sac_is_stable_baselines3s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses, gradients and weights over ten updates: both critics, soft targets, temperature and polyak step take part."""
+    config = SACConfig(hidden=(64, 64), layer_norm=False, learning_rate=1e-3, discount=0.9, polyak=0.03, temperature=0.5)
+    ours = SAC(config, LATENT, ACTION, draws(0))
+    with torch.no_grad():  # were targets and online critics alike, a swap of them would go unseen
+        for parameter in ours.target_critics.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=draws(2)))
+    theirs = twin(ours)
+    mine: dict[str, Named] = {}
+    its: dict[str, Named] = {}
+    for role in ("actor", "critic"):
+        watch(ours, role, mine, getattr(ours, f"{role}_optimiser"))
+        watch(getattr(theirs, role), role, its, getattr(theirs, role).optimizer)
+    replayed: list[ReplayBufferSamples] = []
+
+    def next_batch(*_: object, **__: object) -> ReplayBufferSamples:
+        return replayed.pop()
+
+    monkeypatch.setattr(theirs.replay_buffer, "sample", next_batch)
+    start, generator = named(ours, False), draws(7)
+    torch.manual_seed(7)  # theirs draws its actions, and nothing else, from the global generator
+    for batch in batches(10):
+        observation, after = torch.cat((batch.latent, batch.goal), 1), torch.cat((batch.next_latent, batch.goal), 1)
+        replayed.append(ReplayBufferSamples(observation, batch.action, after, torch.zeros(ROWS, 1), batch.reward[:, None]))
+        theirs.train(gradient_steps=1, batch_size=ROWS)
+        metrics = ours.update(batch, generator)
+        logged = theirs.logger.name_to_value
+        for key in ("actor_loss", "critic_loss"):
+            assert float(metrics[key]) == pytest.approx(logged[f"train/{key}"], rel=1e-5), key
+        assert theirs.log_ent_coef is not None
+        torch.testing.assert_close(ours.log_temperature[None], theirs.log_ent_coef, rtol=1e-5, atol=1e-6)
+        weights = {"actor": theirs.actor, "critic": theirs.critic, "target": theirs.critic_target}
+        same(mine, its)
+        same(named(ours, False), {role: dict(network.state_dict()) for role, network in weights.items()})
+    for role, parameters in named(ours, False).items():
+        for key, value in parameters.items():
+            assert (value - start[role][key]).abs().max() > 1e-4, f"{role} {key} has not been trained: nothing was compared"
+    assert abs(ours.log_temperature.item() - math.log(0.5)) > 1e-3
+
+
+def watch(network: SAC | nn.Module, role: str, seen: dict[str, Named], optimiser: torch.optim.Optimizer) -> None:
+    """Note what the optimiser is given, under stable-baselines3's names, at the moment it is."""
+
+    def note(*_: object) -> None:
+        if isinstance(network, SAC):
+            for parameter in network.parameters():  # the other network's gradients may not be there yet
+                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            seen[role] = named(network, True)[role]
+        else:
+            seen[role] = {key: p.grad.clone() for key, p in network.named_parameters() if p.grad is not None}
+
+    optimiser.register_step_pre_hook(note)
+
+
+def same(mine: dict[str, Named], its: dict[str, Named]) -> None:
+    assert mine.keys() == its.keys()
+    for role, values in mine.items():
+        assert values.keys() == its[role].keys()
+        for key, value in values.items():
+            assert torch.allclose(value, its[role][key], rtol=1e-5, atol=1e-5), f"{role} {key}"
+
+
+def test_the_density_of_an_action_is_that_of_the_tanh_gaussian() -> None:
+    learner = SAC(SACConfig(), LATENT, ACTION, draws(0))
+    policy_input, noise = torch.randn(50, 2 * LATENT, generator=draws(1)), torch.randn(50, ACTION, generator=draws(2))
+    with torch.no_grad():
+        action, log_prob = learner.policy(policy_input, noise)
+        far, density = learner.policy(policy_input, 50 + noise)
+    mean, log_std = learner.actor(policy_input)[0].detach().chunk(2, 1)
+    gaussian = torch.distributions.Normal(mean, log_std.exp())
+    expected = torch.distributions.TransformedDistribution(gaussian, torch.distributions.TanhTransform(cache_size=1))
+    torch.testing.assert_close(log_prob, expected.log_prob(action).sum(1), rtol=1e-3, atol=1e-3)
+    assert float(far.abs().max()) == 1 and bool(density.isfinite().all())
+
+
+@pytest.mark.parametrize("target", [-0.8, 0.3])
+def test_the_temperature_holds_the_entropy_that_is_asked_for(target: float) -> None:
+    """Where every action pays alike but for leaving the middle, the entropy settles at its target."""
+    config = SACConfig(hidden=(32, 32), learning_rate=3e-3, discount=0.0, target_entropy=target)
+    learner, generator = SAC(config, 1, 1, draws(0)), draws(1)
+    entropy: list[float] = []
+    for _ in range(1500):
+        action = torch.rand(ROWS, 1, generator=generator) * 2 - 1
+        still = torch.zeros(ROWS, 1)
+        metrics = learner.update(Batch(still, still, action, -action[:, 0].square(), still), generator)
+        entropy.append(float(metrics["entropy"]))
+    assert sum(entropy[-200:]) / 200 == pytest.approx(target, abs=0.15)
