@@ -23,11 +23,11 @@ class TaskConfig:
 class CollectConfig:
     """The frames that the encoder is trained on (RIG Algorithm 1, line 1: an exploration policy's)."""
 
-    frames: int = 8000  # frames in all
+    frames: int = 32_000  # frames in all
     reset: str = "start"  # start: episodes begin where the task begins | random: at random states, as the published RIG code
     length: int = 0  # env steps an episode; 0: from the start one unbroken episode a world, from random states 10
     hold: float = 6.0  # env steps a random action is held on average
-    num_envs: int = 16  # worlds stepped together
+    num_envs: int = 64  # worlds stepped together
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Standardise(nn.Module):
 class VAETraining:
     """How a β-VAE is trained."""
 
-    steps: int = 1000  # gradient steps
+    steps: int = 2000  # gradient steps; a hand alone needs half of them
     batch: int = 64  # frames a step
     learning_rate: float = 1e-3  # Adam; falls to zero along a cosine over the last half
     beta: float = 10.0  # weight of the KL against the summed squared error of standardised pixels
