@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "let a trained agent reach goals it has never seen, or goals in picture files",
     "imagine": "draw imagined goals beside real frames",
     "export": "hand the policy to another library",
+    "profile": "where the time of a training goes, and what limits it",
     "list": "tasks, encoders, goal samplers, rewards, learners, each with its source",
     "doctor": "what works on this machine, how fast, and how to mend what does not",
 }
@@ -113,6 +114,10 @@ def _parser() -> argparse.ArgumentParser:
     command = add("export", _export)
     command.add_argument("--to", choices=["sb3"], required=True, help="format: sb3 for stable_baselines3.TD3.load")
     command.add_argument("file", type=_writable, metavar="FILE", help="file to write, e.g. policy.zip")
+    command = add("profile", _profile, takes_run=False)
+    command.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="what rig train takes")
+    command.add_argument("--steps", type=_count, default=500, help="env steps that are timed (500)")
+    command.add_argument("--trace", type=_writable, metavar="FILE", help="Chrome trace to write, e.g. trace.json")
     add("list", _list, takes_run=False)
     add("doctor", _doctor, takes_run=False)
     return parser
@@ -172,6 +177,15 @@ def _export(arguments: argparse.Namespace) -> int:
     from rig.export import export_sb3
 
     return export_sb3(run, arguments.file)
+
+
+def _profile(arguments: argparse.Namespace) -> int:
+    from rig.cli_compose import compose
+
+    config = compose(arguments.overrides)
+    from rig.profile import profile
+
+    return profile(config, arguments.steps, arguments.trace)
 
 
 def _list(_: argparse.Namespace) -> int:

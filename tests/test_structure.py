@@ -36,7 +36,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("rig.config_check", "rig.choices"),
     ("rig.config_io", "rig.build"),
     ("rig.cli_compose", "rig.commands", "rig.doctor_probes"),
-    ("rig.cli_help", "rig.doctor", "rig.export"),
+    ("rig.cli_help", "rig.doctor", "rig.export", "rig.profile"),
     ("rig.cli",),
     ("rig.__main__",),
 )

@@ -1,0 +1,189 @@
+"""Where the time of a training goes: `rig profile`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from rig import build, files
+from rig.algorithm import RIG, collect, represent
+from rig.commands import keep_freed_memory
+from rig.config import RunConfig
+from rig.log import Log
+from rig.run import LOG_EVERY, FiniteWatch
+
+
+class Span(NamedTuple):
+    """One piece of work, in seconds; `own` leaves out the spans inside it."""
+
+    part: str
+    start: float
+    length: float
+    own: float
+
+
+@dataclass
+class Clock:
+    """Times calls by part. On CUDA it waits for the device at both ends of a span, so that work counts where it is asked for."""
+
+    device: torch.device
+    spans: list[Span] = field(default_factory=list[Span])
+    _inside: list[float] = field(default_factory=lambda: [0.0])
+
+    def watch(self, owner: object, method: str, part: str) -> None:
+        """Time every call of `owner.method` as `part`, from now on."""
+        setattr(owner, method, self.timed(part, getattr(owner, method)))
+
+    def timed(self, part: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        """`work`, timed as `part`."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            start = self._now()
+            self._inside.append(0.0)
+            result = work(*args, **kwargs)
+            length = self._now() - start
+            self.spans.append(Span(part, start, length, length - self._inside.pop()))
+            self._inside[-1] += length
+            return result
+
+        return call
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+
+PARTS = ("act", "physics", "render", "encode", "imagine", "store", "sample", "update", "log", "other")
+
+
+def profile(config: RunConfig, steps: int, trace: Path | None) -> int:
+    """Train for `steps` env steps after a warm-up, print where the time went, and write a Chrome trace where asked.
+
+    The encoder is hardly trained: how well it sees does not change how fast it is. No run folder is made.
+    """
+    keep_freed_memory()
+    with tempfile.TemporaryDirectory() as folder:
+        agent = _agent(config, steps)
+        flops = {part: _flops(work) for part, work in (("update", agent.learn), ("encode", lambda: _encode_one(agent)))}
+        clock = Clock(agent.generator.device)
+        with Log(Path(folder)) as log:
+            _watch(clock, agent, log)
+            clock.timed("other", lambda: _train(agent, log, steps))()
+    print(_report(config, agent, clock, steps, flops))
+    if trace is not None:
+        files.write(trace, json.dumps(_chrome(clock.spans)).encode())
+        print(f"trace for chrome://tracing or ui.perfetto.dev: {trace}")
+    return 0
+
+
+def _agent(config: RunConfig, steps: int) -> RIG:
+    """The run's agent, with an encoder that is hardly trained, past its random steps and an episode of updates."""
+    training = getattr(config.encoder, "training", None)
+    encoder = config.encoder if training is None else replace(config.encoder, training=replace(training, steps=5))
+    warm = 2 * config.task.horizon * config.num_envs
+    config = replace(config, encoder=encoder, random_steps=warm // 2, steps=warm + steps)
+    env = build.make_env(config, config.seed, "train", config.num_envs)
+    representation = build.make_representation(config, env)
+    generator = build.generator_of(config, "collect")
+    episodes = -(-400 // (config.num_envs * 101)) * config.num_envs * 101  # frames
+    observed = collect(env, representation.encoder, episodes, 100, config.collect.hold, False, generator, _silent)
+    represent(*representation, observed, generator, _silent)
+    agent = build.make_agent(config, env, representation)
+    while agent.steps < warm:
+        agent.step()
+    return agent
+
+
+def _silent(done: int, total: int, metrics: dict[str, float]) -> None:
+    pass
+
+
+def _train(agent: RIG, log: Log, steps: int) -> None:
+    """What `train_policy` does at every step, without evaluations and checkpoints."""
+    watch, end, logged = FiniteWatch(agent.generator.device), agent.steps + steps, agent.steps
+    while agent.steps < end:
+        metrics = agent.step()
+        watch.add(agent.steps, metrics)
+        if agent.steps - logged >= LOG_EVERY:
+            logged = agent.steps
+            log.scalars(agent.steps, {f"train/{k}": v for k, v in metrics.items()})  # pyright: ignore[reportArgumentType]  tensors of one number
+
+
+def _watch(clock: Clock, agent: RIG, log: Log) -> None:
+    env: Any = agent.env
+    for owner, method, part in (
+        (agent.learner, "act", "act"), (env, "step", "physics"), (env, "reset", "physics"), (env._renderer, "draw", "render"),
+        (agent.encoder, "encode", "encode"), (agent, "imagine", "imagine"), (agent.replay, "begin", "store"),
+        (agent.replay, "append", "store"), (agent.replay, "sample", "sample"), (agent.learner, "update", "update"),
+        (log, "scalars", "log"),
+    ):  # fmt: skip
+        clock.watch(owner, method, part)
+
+
+def _encode_one(agent: RIG) -> None:
+    rows = agent.replay.open_rows
+    agent.encoder.encode(agent.replay.observed[rows, 0])
+
+
+def _flops(work: Callable[[], object]) -> float:
+    """Floating-point operations of the matrix products and convolutions in one call."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops())
+
+
+def peak_flops(device: torch.device, size: int = 0) -> float:
+    """The most float32 operations a second that this device does in a square matrix product, measured for half a second."""
+    size = size or (8192 if device.type == "cuda" else 1024)
+    a, b = torch.rand((2, size, size), device=device)
+    out, best, end = torch.empty_like(a), 0.0, time.perf_counter() + 0.5
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        torch.mm(a, b, out=out)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = max(best, 2 * size**3 / (time.perf_counter() - start))
+    return best
+
+
+def _report(config: RunConfig, agent: RIG, clock: Clock, steps: int, flops: dict[str, float]) -> str:
+    device = clock.device
+    total = sum(span.own for span in clock.spans)
+    names = f"{config.task.name}, {config.encoder.name}, {config.learner.name}"
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    lines = [
+        f"{names}: {steps:,} env steps in {total:.2f} s, {steps / total:,.1f} a second, on {where}",
+        f"{'part':10s}{'share':>7s}{'calls':>8s}{'ms a call':>11s}{'calls/s of it':>15s}",
+    ]
+    peak = peak_flops(device)
+    for part in PARTS:
+        own = [span.own for span in clock.spans if span.part == part]
+        if own:
+            each = sum(own) / len(own)
+            lines.append(f"{part:10s}{sum(own) / total:7.1%}{len(own):8,}{1e3 * each:11.3f}{1 / each:15,.0f}")
+    lines.append(f"matmul peak of this device, float32: {peak / 1e9:,.0f} GFLOP/s")
+    for part, count in flops.items():
+        own = [span.own for span in clock.spans if span.part == part]
+        if own and count:
+            rate = count * len(own) / sum(own)
+            lines.append(f"{part}: {count / 1e6:,.1f} MFLOP a call, {rate / 1e9:,.1f} GFLOP/s, {rate / peak:.0%} of that peak")
+    return "\n".join(lines)
+
+
+def _chrome(spans: list[Span]) -> dict[str, Any]:
+    """The spans in Chrome's trace event format: complete events, microseconds."""
+    first = min(span.start for span in spans)
+    events = [
+        {"name": s.part, "ph": "X", "pid": 0, "tid": 0, "ts": 1e6 * (s.start - first), "dur": 1e6 * s.length}
+        for s in sorted(spans, key=lambda span: span.start)
+    ]
+    return {"traceEvents": events, "displayTimeUnit": "ms"}
