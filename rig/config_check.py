@@ -73,6 +73,7 @@ RANGES: dict[str, Range] = {
 OPTIONS: dict[str, tuple[str, ...]] = {
     "collect.reset": ("start", "random"),
     "encoder.training.precision": ("auto", "float32", "bfloat16"),
+    "learner.precision": ("float32", "bfloat16", "auto"),
     "device": ("auto", "cpu", "cuda"),
     "render": ("warp", "gl"),
 }

@@ -63,6 +63,22 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
                 nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
 
 
+def trains_in_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether a setting of precision means bfloat16 on this device. Raises ValueError for a precision that is none."""
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise ValueError(f"precision must be auto, float32 or bfloat16, got {precision!r}")
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported()  # pyright: ignore[reportPrivateUsage]  no public name for it yet
+
+
+def mixed_precision(precision: str, device: torch.device) -> torch.autocast:
+    """What matrix products and convolutions run under; raises ValueError for a precision that is none."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=trains_in_bfloat16(precision, device))
+
+
 def polyak_update(target: nn.Module, online: nn.Module, polyak: float) -> None:
     """target ← (1 - polyak)·target + polyak·online, in place and without gradient."""
     with torch.no_grad():

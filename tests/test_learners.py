@@ -114,6 +114,25 @@ def test_goes_on_exactly_from_its_state(name: str, updates: int, on_disk: bool) 
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 
+def test_low_precision_is_nearly_the_same_and_leaves_weights_in_full(name: str) -> None:
+    """One update from the same weights: losses within bfloat16's three digits, not equal, and every tensor still float32."""
+    entry: Any = LEARNERS[name]
+    full, low = (entry(entry.Config(precision=precision), LATENT, ACTION, draws(0)) for precision in ("float32", "bfloat16"))
+    batch = next(batches(1))
+    for _ in range(2):
+        metrics = [learner.update(batch, draws(4)) for learner in (full, low)]
+    for key, value in metrics[0].items():
+        assert metrics[1][key].dtype == torch.float32
+        assert float(metrics[1][key]) == pytest.approx(float(value), rel=0.05, abs=0.02), key
+    assert not torch.equal(metrics[0]["critic_loss"], metrics[1]["critic_loss"])
+    floating = [value for value in low.state_dict().values() if value.is_floating_point()]
+    assert floating and all(value.dtype == torch.float32 for value in floating)
+    latent, goal = torch.randn(2, 5, LATENT, generator=draws(2))
+    assert low.act(latent, goal).dtype == torch.float32
+    with pytest.raises(ValueError, match="precision must be auto, float32 or bfloat16"):
+        entry(entry.Config(precision="half"), LATENT, ACTION, draws(0)).update(batch, draws(4))
+
+
 # ---- TD3 beside stable-baselines3 ----
 
 

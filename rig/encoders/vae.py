@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rig.encoders.base import Encoder, Report
 from rig.errors import UserError
+from rig.nets import mixed_precision
 
 
 class Standardise(nn.Module):
@@ -69,17 +70,6 @@ class VAETraining:
     precision: str = "auto"  # of the training's convolutions: float32 | bfloat16 | auto: bfloat16 where the hardware has it
 
 
-def trains_in_bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether a `VAETraining.precision` means bfloat16 on this device. Raises ValueError for a precision that is none."""
-    if precision not in ("auto", "float32", "bfloat16"):
-        raise ValueError(f"precision must be auto, float32 or bfloat16, got {precision!r}")
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported()  # pyright: ignore[reportPrivateUsage]  no public name for it yet
-
-
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(μ, diag σ²) ‖ N(0, I)) in nats of each latent, f32[B, D], in closed form (Kingma & Welling 2014, appendix B)."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
@@ -120,7 +110,6 @@ def fit_vae(
     std of 0.1 that is 0.156 / 0.1² ≈ 16 here.
     """
     standardise.fit(frames)
-    bfloat16 = trains_in_bfloat16(training.precision, frames.device)
     parameters = [p for module in modules for p in module.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=training.learning_rate, fused=True)
     metrics: dict[str, float] = {}
@@ -130,11 +119,11 @@ def fit_vae(
             group["lr"] = training.learning_rate * learning_rate_share(step, training.steps)
         beta = training.beta * min(1.0, (step + 1) / max(1, training.anneal))
         x = standardise(frames[index]).contiguous()
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
+        with mixed_precision(training.precision, frames.device):
             mean, log_variance = (part.float() for part in posterior(x))
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         sample = mean + (0.5 * log_variance).exp() * noise  # reparameterisation, Kingma & Welling 2014, section 2.4
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
+        with mixed_precision(training.precision, frames.device):
             pictures = reconstruct(sample)
         reconstruction = (pictures.float() - x).square().sum() / len(x)
         kl = kl_to_standard_normal(mean, log_variance).sum() / len(x)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss, softplus
 
 from rig.learners.base import Learner
-from rig.nets import Ensemble, polyak_update
+from rig.nets import Ensemble, mixed_precision, polyak_update
 from rig.types import Batch
 
 LOG_STD_BOUNDS = (-20.0, 2.0)
@@ -26,6 +26,7 @@ class SACConfig:
     hidden: tuple[int, ...] = (256, 256)  # units of each hidden layer, actor and critics [Haarnoja et al. 2018b: 256, 256]
     layer_norm: bool = True  # LayerNorm before each ReLU of the critics
     learning_rate: float = 1e-3  # Adam, actor, critics and temperature [Pong et al. 2019: 1e-3]
+    precision: str = "float32"  # of the updates' matrix products: float32 | bfloat16 | auto: bfloat16 where the hardware has it
     batch: int = 128  # transitions an update
     discount: float = 0.95  # per env step: a horizon of 20, about the steps that a reach or a push takes
     polyak: float = 0.005  # share of the online critics taken into the targets at each update [Haarnoja et al. 2018b: 0.005]
@@ -60,7 +61,7 @@ class SAC(Learner):
 
         Source: Haarnoja et al. 2018b, appendix C, with log(1 - tanh²x) = 2·(log 2 - x - softplus(-2x)), exact for any x.
         """
-        mean, log_std = self.actor(policy_input)[0].chunk(2, 1)
+        mean, log_std = self.actor(policy_input)[0].float().chunk(2, 1)
         log_std = log_std.clamp(*LOG_STD_BOUNDS)
         before = mean + log_std.exp() * noise
         gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
@@ -84,17 +85,17 @@ class SAC(Learner):
         with torch.no_grad():
             next_input = torch.cat((batch.next_latent, batch.goal), 1)
             next_action, next_log_prob = self.policy(next_input, noise)
-            next_value = self.target_critics(torch.cat((next_input, next_action), 1))[..., 0].amin(0)
+            next_value = self.target_critics(torch.cat((next_input, next_action), 1))[..., 0].amin(0).float()
             soft_value = next_value - self.log_temperature.exp() * next_log_prob
             target = batch.reward + self.config.discount * soft_value
-        value = self.critics(torch.cat((batch.latent, batch.goal, batch.action), 1))[..., 0]
+        value = self.critics(torch.cat((batch.latent, batch.goal, batch.action), 1))[..., 0].float()
         return 0.5 * len(value) * mse_loss(value, target.expand_as(value)), value
 
     def actor_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
         """mean(α log π - min Q), and the log-densities f32[B] of the actions drawn. Source: Haarnoja et al. 2018b, equation 7."""
         policy_input = torch.cat((batch.latent, batch.goal), 1)
         action, log_prob = self.policy(policy_input, noise)
-        value = self.critics(torch.cat((policy_input, action), 1))[..., 0].amin(0)
+        value = self.critics(torch.cat((policy_input, action), 1))[..., 0].amin(0).float()
         return (self.log_temperature.exp().detach() * log_prob - value).mean(), log_prob
 
     def temperature_loss(self, log_prob: Tensor) -> Tensor:
@@ -105,12 +106,14 @@ class SAC(Learner):
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """One step of critics, actor and temperature, and the targets' polyak step."""
         now, after = (torch.randn(batch.action.shape, generator=generator, device=batch.action.device) for _ in range(2))
-        critic_loss, value = self.critic_loss(batch, after)
+        with mixed_precision(self.config.precision, batch.latent.device):
+            critic_loss, value = self.critic_loss(batch, after)
         self.critic_optimiser.zero_grad()
         critic_loss.backward()
         self.critic_optimiser.step()
         self.critics.requires_grad_(False)  # spares the critics' weight gradients, which the actor does not need
-        actor_loss, log_prob = self.actor_loss(batch, now)
+        with mixed_precision(self.config.precision, batch.latent.device):
+            actor_loss, log_prob = self.actor_loss(batch, now)
         self.actor_optimiser.zero_grad()
         actor_loss.backward()
         self.actor_optimiser.step()

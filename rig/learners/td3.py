@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from rig.learners.base import Learner
-from rig.nets import Ensemble, polyak_update
+from rig.nets import Ensemble, mixed_precision, polyak_update
 from rig.types import Batch
 
 
@@ -24,6 +24,7 @@ class TD3Config:
     hidden: tuple[int, ...] = (256, 256)  # units of each hidden layer, actor and critics
     layer_norm: bool = True  # LayerNorm before each ReLU of the critics
     learning_rate: float = 1e-3  # Adam, actor and critics [Fujimoto et al. 2018]
+    precision: str = "float32"  # of the updates' matrix products: float32 | bfloat16 | auto: bfloat16 where the hardware has it
     batch: int = 128  # transitions an update [Nair et al. 2018: 128]
     discount: float = 0.95  # per env step: a horizon of 20, about the steps that a reach or a push takes
     polyak: float = 0.01  # share of the online weights taken into the targets at each actor update
@@ -75,22 +76,23 @@ class TD3(Learner):
         with torch.no_grad():
             next_input = torch.cat((batch.next_latent, batch.goal), 1)
             smoothing = (noise * self.config.target_noise).clamp(-self.config.target_clip, self.config.target_clip)
-            next_action = (torch.tanh(self.target_actor(next_input)[0]) + smoothing).clamp(-1, 1)
-            next_value = self.target_critics(torch.cat((next_input, next_action), 1))[..., 0].amin(0)
+            next_action = (torch.tanh(self.target_actor(next_input)[0].float()) + smoothing).clamp(-1, 1)
+            next_value = self.target_critics(torch.cat((next_input, next_action), 1))[..., 0].amin(0).float()
             target = batch.reward + self.config.discount * next_value
-        value = self.critics(torch.cat((batch.latent, batch.goal, batch.action), 1))[..., 0]
+        value = self.critics(torch.cat((batch.latent, batch.goal, batch.action), 1))[..., 0].float()
         return len(value) * mse_loss(value, target.expand_as(value)), value
 
     def actor_loss(self, batch: Batch) -> Tensor:
         """-mean Q1(s, π(s)): the deterministic policy gradient (Fujimoto et al. 2018, Algorithm 1, line 12)."""
         policy_input = torch.cat((batch.latent, batch.goal), 1)
-        action = torch.tanh(self.actor(policy_input)[0])
-        return -self.critics(torch.cat((policy_input, action), 1), members=1).mean()
+        action = torch.tanh(self.actor(policy_input)[0].float())
+        return -self.critics(torch.cat((policy_input, action), 1), members=1).float().mean()
 
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """One critic step and, every `actor_every` updates, one actor step with the targets' polyak step."""
         noise = torch.randn(batch.action.shape, generator=generator, device=batch.action.device)
-        critic_loss, value = self.critic_loss(batch, noise)
+        with mixed_precision(self.config.precision, batch.latent.device):
+            critic_loss, value = self.critic_loss(batch, noise)
         self.critic_optimiser.zero_grad()
         critic_loss.backward()
         self.critic_optimiser.step()
@@ -98,7 +100,8 @@ class TD3(Learner):
         self.updates += 1
         if self.updates % self.config.actor_every == 0:
             self.critics.requires_grad_(False)  # spares the critics' weight gradients, which the actor does not need
-            actor_loss = self.actor_loss(batch)
+            with mixed_precision(self.config.precision, batch.latent.device):
+                actor_loss = self.actor_loss(batch)
             self.actor_optimiser.zero_grad()
             actor_loss.backward()
             self.actor_optimiser.step()

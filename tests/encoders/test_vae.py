@@ -19,9 +19,9 @@ from rig.encoders.vae import (
     kl_to_standard_normal,
     learning_rate_share,
     minibatches,
-    trains_in_bfloat16,
 )
 from rig.errors import UserError
+from rig.nets import trains_in_bfloat16
 
 CPU = torch.device("cpu")
 
