@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,7 +72,7 @@ def profile(config: RunConfig, steps: int, trace: Path | None) -> int:
     """
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
-        agent = _agent(config, steps)
+        agent = warmed_agent(config, steps)
         flops = {part: _flops(work) for part, work in (("update", agent.learn), ("encode", lambda: _encode_one(agent)))}
         clock = Clock(agent.generator.device)
         with Log(Path(folder)) as log:
@@ -85,8 +85,8 @@ def profile(config: RunConfig, steps: int, trace: Path | None) -> int:
     return 0
 
 
-def _agent(config: RunConfig, steps: int) -> RIG:
-    """The run's agent, with an encoder that is hardly trained, past its random steps and an episode of updates."""
+def warmed_agent(config: RunConfig, steps: int) -> RIG:
+    """A run's agent with `steps` before it: its encoder hardly trained, its random steps and an episode of updates behind it."""
     training = getattr(config.encoder, "training", None)
     encoder = config.encoder if training is None else replace(config.encoder, training=replace(training, steps=5))
     warm = 2 * config.task.horizon * config.num_envs
@@ -94,17 +94,16 @@ def _agent(config: RunConfig, steps: int) -> RIG:
     env = build.make_env(config, config.seed, "train", config.num_envs)
     representation = build.make_representation(config, env)
     generator = build.generator_of(config, "collect")
-    episodes = -(-400 // (config.num_envs * 101)) * config.num_envs * 101  # frames
-    observed = collect(env, representation.encoder, episodes, 100, config.collect.hold, False, generator, _silent)
-    represent(*representation, observed, generator, _silent)
+    observed = collect(env, representation.encoder, 400, 100, config.collect.hold, False, generator, silent)
+    represent(*representation, observed, generator, silent)
     agent = build.make_agent(config, env, representation)
     while agent.steps < warm:
         agent.step()
     return agent
 
 
-def _silent(done: int, total: int, metrics: dict[str, float]) -> None:
-    pass
+def silent(done: int, total: int, metrics: Mapping[str, float]) -> None:
+    """Report nothing."""
 
 
 def _train(agent: RIG, log: Log, steps: int) -> None:

@@ -29,21 +29,22 @@ from stable_baselines3 import SAC as SB3SAC
 from stable_baselines3 import TD3 as SB3TD3
 
 from rig import build
-from rig.algorithm import collect, represent
-from rig.config import RunConfig
-from rig.config_io import from_mapping
+from rig.algorithm import RIG
+from rig.cli_compose import compose
 from rig.encoders.beta_vae import BetaVAE, BetaVAEConfig
+from rig.encoders.oracle import Oracle, OracleConfig
 from rig.encoders.vae import VAETraining
+from rig.goals.frame import IdentityConfig, LatentFrame
+from rig.goals.gaussian import StandardNormal, StandardNormalConfig
 from rig.learners import SAC, TD3
 from rig.learners.sac import SACConfig
 from rig.learners.td3 import TD3Config
+from rig.profile import silent, warmed_agent
 from rig.replay.relabel import RelabelConfig
 from rig.replay.ring import Ring
 from rig.rewards import latent_distance
-from rig.types import Batch
 
 DIM, BATCH, HORIZON = 16, 256, 50
-SHARES = RelabelConfig()
 CPU = torch.device("cpu")
 
 Work = Callable[[], int]
@@ -92,17 +93,13 @@ def taking_turns(name: str, unit: str, ours: Work, peer: Work, turns: int) -> Ro
     return Row(name, mine, its, unit, mine / its, (max(ratios) - min(ratios)) / median(ratios))
 
 
-def quiet(done: int, total: int, metrics: dict[str, float]) -> None:
-    """Report nothing."""
-
-
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def filled_ring(transitions: int, observed: tuple[int, ...], dim: int = DIM) -> Ring:
+def filled_ring(transitions: int, observed: tuple[int, ...]) -> Ring:
     """A ring full of random codes; its frames are as the operating system gives them, for sampling never looks at them."""
-    ring = Ring(transitions, HORIZON, 1, observed, torch.uint8, dim, peers.ACTION, CPU)
+    ring = Ring(transitions, HORIZON, 1, observed, torch.uint8, DIM, peers.ACTION, CPU)
     generator = seeded(0)
     for array in (ring.latent, ring.goal):
         array.normal_(generator=generator)
@@ -113,14 +110,17 @@ def filled_ring(transitions: int, observed: tuple[int, ...], dim: int = DIM) -> 
 
 def update_row(name: str, ours: TD3 | SAC, kind: type[SB3TD3] | type[SB3SAC], size: Size) -> Row:
     """Sampling, relabelling, rewarding and one update, against SB3's learner with its HerReplayBuffer; the same network sizes."""
-    ring, generator, weight = filled_ring(100_000, (1,)), seeded(1), torch.ones(DIM)
+    goals, frame = StandardNormal(StandardNormalConfig(), DIM), LatentFrame(IdentityConfig(), DIM)
+    codes = Oracle(OracleConfig(), (DIM,), seeded(0))
+    agent = RIG(
+        None, codes, goals, frame, latent_distance, ours, filled_ring(100_000, (1,)), RelabelConfig(), seeded(1),
+        batch=BATCH, random_steps=0, hold=1.0, updates_per_step=1,
+    )  # fmt: skip
+    agent.replay.version = codes.version
 
     def mine() -> int:
         for _ in range(size.updates):
-            sample, imagined = ring.sample(BATCH, SHARES, 0, generator)
-            sample.goal[imagined] = torch.randn((imagined.stop - imagined.start, DIM), generator=generator)
-            reward = latent_distance(sample.next_latent, sample.goal, weight)
-            ours.update(Batch(*sample[:3], reward, sample.next_latent), generator)
+            agent.learn()
         return size.updates
 
     model = peers.learner(kind, peers.Codes((DIM,)), 100_000, batch_size=BATCH)
@@ -159,7 +159,7 @@ def relabelled_sample(size: Size) -> Iterator[Row]:
 
     def mine() -> int:
         for _ in range(size.samples):
-            ring.sample(BATCH, SHARES, 0, generator)
+            ring.sample(BATCH, RelabelConfig(), 0, generator)
         return size.samples
 
     few = max(1, size.samples // 100)
@@ -190,7 +190,7 @@ def vae_training(size: Size) -> Iterator[Row]:
     theirs.standardise.fit(frames)
 
     def mine() -> int:
-        ours.fit(frames, seeded(1), quiet)
+        ours.fit(frames, seeded(1), silent)
         return size.vae_steps * batch
 
     def its(workers: int = 0) -> int:
@@ -206,40 +206,22 @@ def vae_training(size: Size) -> Iterator[Row]:
     yield taking_turns("vae_training", "frames/s", mine, lambda: its(best), size.turns)
 
 
-def reach_config() -> RunConfig:
-    """The default run, but for an encoder that is hardly trained: how well it sees does not change how fast it is."""
-    encoder = {"name": "beta_vae", "training": {"steps": 20}}
-    parts = {part: {"name": name} for part, name in DEFAULT_PARTS.items()}
-    return from_mapping({**parts, "encoder": encoder, "device": "cpu", "run_dir": "unused"})
-
-
-DEFAULT_PARTS = {
-    "task": "reach", "goals": "gaussian", "frame": "identity", "reward": "latent_distance", "relabel": "rig", "learner": "td3",
-}  # fmt: skip
-
-
 def train_reach(size: Size) -> Iterator[Row]:
     """Env steps a second of policy training on Reach from pixels: act, step, film, encode, store, and two updates of 128.
 
     Against SB3's TD3 and HerReplayBuffer over an environment that encodes each frame, with the same encoder, sizes, batch and
     updates a step.
     """
-    config = reach_config()
-    env, generator = build.make_env(config, 0, "train", 1), seeded(0)
-    representation = build.make_representation(config, env)
-    represent(*representation, collect(env, representation.encoder, 500, 99, 6.0, False, generator, quiet), generator, quiet)
-    agent = build.make_agent(config, env, representation)
-    while agent.steps <= config.random_steps:
-        agent.step()
+    config = compose(["device=cpu"])
+    agent = warmed_agent(config, (size.turns + 1) * size.env_steps)
 
     def mine() -> int:
         for _ in range(size.env_steps):
             agent.step()
         return size.env_steps
 
-    encoder, goals, _ = representation
-    worlds = build.make_env(config, 1, "train", 1)
-    wrapped = peers.Encoded(worlds, encoder.encode, lambda: goals.sample(1, generator), encoder.latent_dim)
+    worlds, draws = build.make_env(config, 1, "train", 1), seeded(0)
+    wrapped = peers.Encoded(worlds, agent.encoder.encode, lambda: agent.goals.sample(1, draws), agent.encoder.latent_dim)
     updates, learner = config.updates_per_step, config.learner
     model = peers.learner(
         SB3TD3, TimeLimit(wrapped, config.task.horizon), config.steps, batch_size=learner.batch, gamma=learner.discount,

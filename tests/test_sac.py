@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import gymnasium
 import numpy as np
@@ -13,15 +12,12 @@ from gymnasium import spaces
 from stable_baselines3 import SAC as SB3SAC
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
-from torch import Tensor, nn
+from torch import nn
 
 from rig.learners import SAC
 from rig.learners.sac import SACConfig
 from rig.types import Batch
-
-LATENT, ACTION, ROWS = 3, 2, 64
-
-Named = dict[str, Tensor]
+from tests.test_learners import ACTION, LATENT, ROWS, Named, batches, draws, layers
 
 
 class Spaces(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -31,42 +27,19 @@ class Spaces(gymnasium.Env[np.ndarray, np.ndarray]):
     action_space = spaces.Box(-1, 1, (ACTION,), np.float32)
 
 
-def draws(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def batches(count: int) -> Iterator[Batch]:
-    generator = draws(1)
-    for _ in range(count):
-        latent, goal, after = (torch.randn(ROWS, LATENT, generator=generator) for _ in range(3))
-        action = torch.rand(ROWS, ACTION, generator=generator) * 2 - 1
-        yield Batch(latent, goal, action, -(after - goal).norm(dim=1), after)
-
-
 def named(learner: SAC, gradient: bool) -> dict[str, Named]:
     """Parameters, or their gradients, by network, under the names and in the shapes of stable-baselines3."""
 
-    def of(parameter: Tensor) -> Tensor:
-        value = parameter.grad if gradient else parameter
-        assert value is not None
-        return value.detach().clone()
-
-    actor: Named = {}
-    *hidden, heads = zip(learner.actor.weights, learner.actor.biases, strict=True)
-    for layer, (weight, bias) in enumerate(hidden):
-        actor |= {f"latent_pi.{2 * layer}.weight": of(weight)[0].T, f"latent_pi.{2 * layer}.bias": of(bias)[0, 0]}
-    for name, columns in (("mu", slice(0, ACTION)), ("log_std", slice(ACTION, None))):
-        actor |= {f"{name}.weight": of(heads[0])[0, :, columns].T, f"{name}.bias": of(heads[1])[0, 0, columns]}
+    network = layers(learner.actor, 0, gradient)
+    last = 2 * (len(learner.actor.weights) - 1)
+    heads = {kind: network.pop(f"{last}.{kind}") for kind in ("weight", "bias")}
+    actor = {f"latent_pi.{key}": value for key, value in network.items()}
+    for name, rows in (("mu", slice(0, ACTION)), ("log_std", slice(ACTION, None))):
+        actor |= {f"{name}.{kind}": value[rows] for kind, value in heads.items()}
     found = {"actor": actor}
     for role, critics in (("critic", learner.critics), ("target", learner.target_critics)):
-        if gradient and role == "target":
-            continue
-        found[role] = {
-            f"qf{member}.{2 * layer}.{kind}": value
-            for member in range(2)
-            for layer, (weight, bias) in enumerate(zip(critics.weights, critics.biases, strict=True))
-            for kind, value in (("weight", of(weight)[member].T), ("bias", of(bias)[member, 0]))
-        }
+        if not gradient or role == "critic":
+            found[role] = {f"qf{i}.{key}": value for i in range(2) for key, value in layers(critics, i, gradient).items()}
     return found
 
 
