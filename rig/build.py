@@ -81,6 +81,11 @@ def make_learner(config: RunConfig, latent_dim: int, action_dim: int) -> Learner
     return learner_class(config.learner, latent_dim, action_dim, network).to(device_of(config))
 
 
+def compile_setting(config: RunConfig) -> str:
+    """learner.compile, or off where the learner is a plug-in without it."""
+    return getattr(config.learner, "compile", "off")
+
+
 def make_replay(config: RunConfig, env: Any, encoder: Encoder, latent_dim: int) -> Ring:
     """An empty replay memory, no larger than the run needs."""
     frame = encoder.observes == "frame"

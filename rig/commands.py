@@ -19,6 +19,7 @@ import torch
 from rig import __version__, build, checkpoint, files, video
 from rig.algorithm import RIG, collect, represent
 from rig.build import Representation
+from rig.compiling import choose
 from rig.config import RunConfig
 from rig.config_io import from_yaml, to_yaml
 from rig.errors import UserError
@@ -115,6 +116,7 @@ def _train_new(folder: Path, config: RunConfig, signals: Signals) -> int:
     files.write(folder / "encoder.json", json.dumps(report, indent=1).encode())
     env.close()
     agent = _make_agent(config, representation)
+    choose(agent, build.compile_setting(config), config.steps)
     return _train_policy(folder, config, agent, representation, _saver(folder, config, agent), signals)
 
 
@@ -124,6 +126,7 @@ def _train_on(folder: Path, config: RunConfig, signals: Signals) -> int:
     agent = _make_agent(config, representation)
     saver = _saver(folder, config, agent)
     saver.restore(loaded)
+    choose(agent, "on" if loaded.meta["compiled"] else "off", config.steps)  # as before: compiled code rounds otherwise
     print(f"going on with {folder} from step {loaded.step}", file=sys.stderr)
     return _train_policy(folder, config, agent, representation, saver, signals)
 

@@ -74,6 +74,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "collect.reset": ("start", "random"),
     "encoder.training.precision": ("auto", "float32", "bfloat16"),
     "learner.precision": ("float32", "bfloat16", "auto"),
+    "learner.compile": ("auto", "on", "off"),
     "device": ("auto", "cpu", "cuda"),
     "render": ("warp", "gl"),
 }

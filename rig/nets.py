@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 
 class Ensemble(nn.Module):
@@ -63,6 +65,7 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
                 nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
 
 
+@torch.compiler.assume_constant_result  # compiled code asks once, while it is traced
 def trains_in_bfloat16(precision: str, device: torch.device) -> bool:
     """Whether a setting of precision means bfloat16 on this device. Raises ValueError for a precision that is none."""
     if precision not in ("auto", "float32", "bfloat16"):
@@ -85,17 +88,42 @@ def polyak_update(target: nn.Module, online: nn.Module, polyak: float) -> None:
         torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), polyak)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
 
-def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
-    """An optimiser's moments and counters as flat tensors named `<prefix>.<parameter index>.<moment>`."""
-    state: Mapping[int, Mapping[str, Tensor]] = optimiser.state_dict()["state"]
-    return {f"{prefix}.{index}.{name}": value for index, moments in state.items() for name, value in moments.items()}
+class Moments(nn.Module):
+    """What Adam remembers of one parameter."""
+
+    step: Tensor
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
+
+    def __init__(self, parameter: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("step", torch.zeros((), device=parameter.device))
+        self.register_buffer("exp_avg", torch.zeros_like(parameter, requires_grad=False))
+        self.register_buffer("exp_avg_sq", torch.zeros_like(parameter, requires_grad=False))
 
 
-def load_optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimiser_tensors` returned; an optimiser saved before its first step has none."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith(f"{prefix}."):
-            index, name = key.removeprefix(f"{prefix}.").split(".")
-            state.setdefault(int(index), {})[name] = value.clone()  # or both optimisers would step the same moments
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+class Adam(nn.ModuleList):
+    """Adam (Kingma & Ba 2015) for a learner: PyTorch's own fused step, with its memory as buffers.
+
+    So `state_dict` of the learner holds it, and the whole step can be compiled and captured, which `torch.optim.Adam` hinders.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> None:
+        self.trained: list[Tensor] = list(parameters)
+        self.learning_rate = learning_rate
+        super().__init__([Moments(parameter) for parameter in self.trained])
+
+    def minimise(self, loss: Tensor) -> None:
+        """One step down the gradient of a loss f32[]."""
+        self.step(torch.autograd.grad(loss, self.trained))
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """One step down these gradients, one a parameter."""
+        moments: list[Any] = list(self)
+        compiling = torch.compiler.is_compiling()  # the compiler fuses the plain operations itself
+        adam(
+            self.trained, list(gradients), [m.exp_avg for m in moments], [m.exp_avg_sq for m in moments], [],
+            [m.step for m in moments], fused=not compiling, foreach=compiling, capturable=compiling, amsgrad=False,
+            beta1=0.9, beta2=0.999, lr=self.learning_rate, weight_decay=0.0, eps=1e-8, maximize=False,
+        )  # fmt: skip

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rig import build, files
 from rig.algorithm import RIG, collect, represent
 from rig.commands import keep_freed_memory
+from rig.compiling import choose
 from rig.config import RunConfig
 from rig.log import Log
 from rig.run import LOG_EVERY, FiniteWatch
@@ -73,7 +74,8 @@ def profile(config: RunConfig, steps: int, trace: Path | None) -> int:
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         agent = warmed_agent(config, steps)
-        flops = {part: _flops(work) for part, work in (("update", agent.learn), ("encode", lambda: _encode_one(agent)))}
+        with agent.learner.as_written():
+            flops = {part: _flops(work) for part, work in (("update", agent.learn), ("encode", lambda: _encode_one(agent)))}
         clock = Clock(agent.generator.device)
         with Log(Path(folder)) as log:
             _watch(clock, agent, log)
@@ -86,7 +88,11 @@ def profile(config: RunConfig, steps: int, trace: Path | None) -> int:
 
 
 def warmed_agent(config: RunConfig, steps: int) -> RIG:
-    """A run's agent with `steps` before it: its encoder hardly trained, its random steps and an episode of updates behind it."""
+    """A run's agent with `steps` before it: its encoder hardly trained, its random steps and an episode of updates behind it.
+
+    Its updates are compiled where those of the run itself would be.
+    """
+    planned = config.steps
     training = getattr(config.encoder, "training", None)
     encoder = config.encoder if training is None else replace(config.encoder, training=replace(training, steps=5))
     warm = 2 * config.task.horizon * config.num_envs
@@ -97,6 +103,7 @@ def warmed_agent(config: RunConfig, steps: int) -> RIG:
     observed = collect(env, representation.encoder, 400, 100, config.collect.hold, False, generator, silent)
     represent(*representation, observed, generator, silent)
     agent = build.make_agent(config, env, representation)
+    choose(agent, build.compile_setting(config), planned)
     while agent.steps < warm:
         agent.step()
     return agent

@@ -48,6 +48,7 @@ class Saver:
         meta = {
             **self.identity,
             "steps": agent.steps,
+            "compiled": agent.learner.compiled,
             "replay": {"begun": replay.begun, "step": replay.step, "version": replay.version, "chunks": self.chunks},
         }
         shared = [self.folder / chunk["file"] for chunk in self.chunks]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rig.export import to_sb3
 from rig.learners import LEARNERS, TD3, Learner
 from rig.learners.td3 import TD3Config
-from rig.nets import Ensemble
+from rig.nets import Adam, Ensemble
 from rig.tensors import pack, unpack
 from rig.types import Batch
 
@@ -177,6 +177,19 @@ def weights_of(sides: Sides) -> tuple[Named, Named]:
     return mine, its
 
 
+def watch_steps(optimiser: Adam, note: Callable[[], None]) -> None:
+    """Call `note` before each step, with the gradients that it is given in the parameters' `grad`."""
+    step = optimiser.step
+
+    def watched(gradients: Sequence[Tensor]) -> None:
+        for parameter, gradient in zip(optimiser.trained, gradients, strict=True):
+            parameter.grad = gradient
+        note()
+        step(gradients)
+
+    optimiser.step = watched
+
+
 def watch_gradients(sides: Sides, mine: Named, its: Named) -> None:
     """Fill `mine` and `its` with what each optimiser is given, at the moment it is."""
     ours, theirs = sides
@@ -184,7 +197,7 @@ def watch_gradients(sides: Sides, mine: Named, its: Named) -> None:
     def grads(network: nn.Module) -> Named:
         return {key: parameter.grad for key, parameter in network.named_parameters() if parameter.grad is not None}
 
-    def note_my_critics(*_: object) -> None:
+    def note_my_critics() -> None:
         for member in range(2):
             mine.update(prefixed(f"critic{member}", layers(ours.critics, member, True)))
 
@@ -192,9 +205,9 @@ def watch_gradients(sides: Sides, mine: Named, its: Named) -> None:
         for member in range(2):
             its.update(prefixed(f"critic{member}", grads(theirs.critic.q_networks[member])))
 
-    ours.critic_optimiser.register_step_pre_hook(note_my_critics)
+    watch_steps(ours.critic_optimiser, note_my_critics)
     theirs.critic.optimizer.register_step_pre_hook(note_its_critics)
-    ours.actor_optimiser.register_step_pre_hook(lambda *_: mine.update(prefixed("actor", layers(ours.actor, 0, True))))
+    watch_steps(ours.actor_optimiser, lambda: mine.update(prefixed("actor", layers(ours.actor, 0, True))))
     theirs.actor.optimizer.register_step_pre_hook(lambda *_: its.update(prefixed("actor", grads(theirs.actor.mu))))
 
 

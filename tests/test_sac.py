@@ -17,7 +17,7 @@ from torch import nn
 from rig.learners import SAC
 from rig.learners.sac import SACConfig
 from rig.types import Batch
-from tests.test_learners import ACTION, LATENT, ROWS, Named, batches, draws, layers
+from tests.test_learners import ACTION, LATENT, ROWS, Named, batches, draws, layers, watch_steps
 
 
 class Spaces(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -72,8 +72,7 @@ def test_sac_is_stable_baselines3s(monkeypatch: pytest.MonkeyPatch) -> None:
     mine: dict[str, Named] = {}
     its: dict[str, Named] = {}
     for role in ("actor", "critic"):
-        watch(ours, role, mine, getattr(ours, f"{role}_optimiser"))
-        watch(getattr(theirs, role), role, its, getattr(theirs, role).optimizer)
+        watch(ours, theirs, role, mine, its)
     replayed: list[ReplayBufferSamples] = []
 
     def next_batch(*_: object, **__: object) -> ReplayBufferSamples:
@@ -101,18 +100,20 @@ def test_sac_is_stable_baselines3s(monkeypatch: pytest.MonkeyPatch) -> None:
     assert abs(ours.log_temperature.item() - math.log(0.5)) > 1e-3
 
 
-def watch(network: SAC | nn.Module, role: str, seen: dict[str, Named], optimiser: torch.optim.Optimizer) -> None:
-    """Note what the optimiser is given, under stable-baselines3's names, at the moment it is."""
+def watch(ours: SAC, theirs: SB3SAC, role: str, mine: dict[str, Named], its: dict[str, Named]) -> None:
+    """Note what the optimisers of both are given, under stable-baselines3's names, at the moment they are."""
+    network: nn.Module = getattr(theirs, role)
 
-    def note(*_: object) -> None:
-        if isinstance(network, SAC):
-            for parameter in network.parameters():  # the other network's gradients may not be there yet
-                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            seen[role] = named(network, True)[role]
-        else:
-            seen[role] = {key: p.grad.clone() for key, p in network.named_parameters() if p.grad is not None}
+    def note_mine() -> None:
+        for parameter in ours.parameters():  # the other network's gradients may not be there yet
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        mine[role] = named(ours, True)[role]
 
-    optimiser.register_step_pre_hook(note)
+    def note_its(*_: object) -> None:
+        its[role] = {key: p.grad.clone() for key, p in network.named_parameters() if p.grad is not None}
+
+    watch_steps(getattr(ours, f"{role}_optimiser"), note_mine)
+    getattr(theirs, role).optimizer.register_step_pre_hook(note_its)
 
 
 def same(mine: dict[str, Named], its: dict[str, Named]) -> None:

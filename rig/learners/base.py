@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from rig.nets import load_optimiser_tensors, optimiser_tensors
 from rig.types import Batch
 
 
 class Learner(nn.Module, ABC):
     """Learns π(a | z, z_g) from relabelled batches. It never sees a frame, an environment, an encoder or a logger.
 
-    `state_dict()` holds everything that training depends on: weights, target weights, and the moments of every optimiser that
-    is an attribute. A subclass with more (a counter) adds it there and in `load_state_dict`.
+    `state_dict()` holds everything that training depends on: weights, target weights, and Adam's moments, which are buffers
+    (`rig.nets.Adam`). A subclass with more (a counter) adds it there and in `load_state_dict`.
     """
+
+    config: Any
+    steps: ClassVar[tuple[str, ...]] = ()
+    """Methods that an update consists of: tensors in, tensors out, nothing drawn at random; these can be compiled."""
 
     @abstractmethod
     def act(self, latent: Tensor, goal: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -31,20 +35,29 @@ class Learner(nn.Module, ABC):
         Reading one stops the device until it is computed, and is up to the caller.
         """
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """All weights, target weights and Adam moments, as flat tensors."""
-        state: dict[str, Tensor] = super().state_dict(*args, **kwargs)
-        for name, optimiser in self._optimisers().items():
-            state |= optimiser_tensors(optimiser, name)
-        return state
+    @property
+    def compiled(self) -> bool:
+        """Whether updates run as compiled code."""
+        return any(step in vars(self) for step in self.steps)
 
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
-        """Put back what `state_dict` returned."""
-        rest = dict(state_dict)
-        for name, optimiser in self._optimisers().items():
-            moments = {key: rest.pop(key) for key in list(rest) if key.startswith(f"{name}.")}
-            load_optimiser_tensors(optimiser, name, moments)
-        return super().load_state_dict(rest, strict, assign)
+    def compile_steps(self, on: bool) -> None:
+        """From the next update on, run `steps` as code compiled for this machine, or as they are written: the same results."""
+        for step in self.steps:
+            vars(self).pop(step, None)
+            if on:
+                setattr(self, step, compiled(getattr(self, step)))
 
-    def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
+    @contextmanager
+    def as_written(self) -> Generator[None]:
+        """Inside, updates are not compiled, for those who want to see every operation."""
+        kept = {step: vars(self).pop(step) for step in self.steps if step in vars(self)}
+        yield
+        vars(self).update(kept)
+
+
+def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of tensors as one compiled graph, its gradients and optimiser included."""
+    import torch._dynamo  # slow to import, and most runs do without
+
+    torch._dynamo.config.trace_autograd_ops = True
+    return torch.compile(step, fullgraph=True, dynamic=False)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss, softplus
 
 from rig.learners.base import Learner
-from rig.nets import Ensemble, mixed_precision, polyak_update
+from rig.nets import Adam, Ensemble, mixed_precision, polyak_update
 from rig.types import Batch
 
 LOG_STD_BOUNDS = (-20.0, 2.0)
@@ -27,6 +27,7 @@ class SACConfig:
     layer_norm: bool = True  # LayerNorm before each ReLU of the critics
     learning_rate: float = 1e-3  # Adam, actor, critics and temperature [Pong et al. 2019: 1e-3]
     precision: str = "float32"  # of the updates' matrix products: float32 | bfloat16 | auto: bfloat16 where the hardware has it
+    compile: str = "auto"  # updates as compiled code: on | off | auto: where measured to be faster here, in runs long enough
     batch: int = 128  # transitions an update
     discount: float = 0.95  # per env step: a horizon of 20, about the steps that a reach or a push takes
     polyak: float = 0.005  # share of the online critics taken into the targets at each update [Haarnoja et al. 2018b: 0.005]
@@ -40,6 +41,7 @@ class SAC(Learner):
     Source: Haarnoja et al. 2018b (arXiv:1812.05905), Algorithm 1; the time limit is no terminal state (Pardo et al. 2018).
     """
 
+    steps = ("step",)
     Config = SACConfig
 
     def __init__(self, config: SACConfig, latent_dim: int, action_dim: int, generator: torch.Generator) -> None:
@@ -52,9 +54,9 @@ class SAC(Learner):
         )
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
-        self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), lr=config.learning_rate, fused=True)
-        self.critic_optimiser = torch.optim.Adam(self.critics.parameters(), lr=config.learning_rate, fused=True)
-        self.temperature_optimiser = torch.optim.Adam([self.log_temperature], lr=config.learning_rate, fused=True)
+        self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate)
+        self.critic_optimiser = Adam(self.critics.parameters(), config.learning_rate)
+        self.temperature_optimiser = Adam([self.log_temperature], config.learning_rate)
 
     def policy(self, policy_input: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Actions f32[B, A] for [latent, goal] f32[B, 2D] and standard normal noise f32[B, A], and their log-densities f32[B].
@@ -103,24 +105,15 @@ class SAC(Learner):
         excess = (log_prob + self.config.target_entropy * self.action_dim).detach().mean()
         return -self.log_temperature * excess
 
-    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """One step of critics, actor and temperature, and the targets' polyak step."""
-        now, after = (torch.randn(batch.action.shape, generator=generator, device=batch.action.device) for _ in range(2))
+    def step(self, batch: Batch, now: Tensor, after: Tensor) -> dict[str, Tensor]:
+        """One step of everything; `now` and `after` f32[B, A] are standard normal."""
         with mixed_precision(self.config.precision, batch.latent.device):
             critic_loss, value = self.critic_loss(batch, after)
-        self.critic_optimiser.zero_grad()
-        critic_loss.backward()
-        self.critic_optimiser.step()
-        self.critics.requires_grad_(False)  # spares the critics' weight gradients, which the actor does not need
+        self.critic_optimiser.minimise(critic_loss)
         with mixed_precision(self.config.precision, batch.latent.device):
             actor_loss, log_prob = self.actor_loss(batch, now)
-        self.actor_optimiser.zero_grad()
-        actor_loss.backward()
-        self.actor_optimiser.step()
-        self.critics.requires_grad_(True)
-        self.temperature_optimiser.zero_grad()
-        self.temperature_loss(log_prob).backward()
-        self.temperature_optimiser.step()
+        self.actor_optimiser.minimise(actor_loss)
+        self.temperature_optimiser.minimise(self.temperature_loss(log_prob))
         polyak_update(self.target_critics, self.critics, self.config.polyak)
         return {
             "critic_loss": critic_loss.detach(),
@@ -129,3 +122,8 @@ class SAC(Learner):
             "entropy": -log_prob.detach().mean(),
             "temperature": self.log_temperature.detach().exp(),
         }
+
+    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """One step of critics, actor and temperature, and the targets' polyak step."""
+        now, after = (torch.randn(batch.action.shape, generator=generator, device=batch.action.device) for _ in range(2))
+        return self.step(batch, now, after)

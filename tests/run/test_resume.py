@@ -25,6 +25,7 @@ from tests.run.runs import (
     newest,
     numbers,
 )
+from tests.test_compiling import needs_compiler
 
 
 @pytest.mark.parametrize("kind", ["pixels", "state"])
@@ -63,6 +64,16 @@ def test_a_replay_memory_that_has_gone_round_is_put_back(tmp_path: Path) -> None
     whole, run = tmp_path / "whole", tmp_path / "run"
     done("train", *STATE, "replay.capacity=40", "num_envs=2", f"run_dir={whole}")
     copy(whole, run, upto=3 * EVERY + 1)
+    done("resume", run)
+    assert_same(run, whole)
+
+
+@needs_compiler
+def test_a_run_with_compiled_updates_resumes_with_them(tmp_path: Path) -> None:
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    done("train", *STATE, "learner.hidden=[16]", "learner.compile=on", f"run_dir={whole}")
+    assert everything(whole)["meta"]["compiled"]
+    copy(whole, run, upto=3 * EVERY)
     done("resume", run)
     assert_same(run, whole)
 

@@ -1,0 +1,138 @@
+"""Whether a learner's updates run compiled: measured on this machine once for these sizes, and remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from rig import files
+from rig.algorithm import RIG
+from rig.errors import UserError
+from rig.learners.base import Learner
+from rig.types import Batch
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rig"
+WORTH_MEASURING = 120.0
+"""Seconds of updates that a run must have before it spends most of a minute on finding out how fast they could be."""
+
+WARM_UP = 4
+"""Updates that have run every step once."""
+
+
+class Verdict(NamedTuple):
+    """What was measured, in seconds."""
+
+    eager: float
+    """an update as it is"""
+    compiled: float
+    """an update compiled"""
+    start: float
+    """until compiled updates run, once their code is in the cache"""
+
+
+def choose(agent: RIG, setting: str, steps: int) -> None:
+    """Compile the learner's steps where `setting` is on, or where it is auto and that saves time until env step `steps`.
+
+    What it measures with is undone. Raises UserError where on is asked for and nothing can be compiled here.
+    """
+    learner, updates = agent.learner, (steps - agent.steps) * agent.updates_per_step
+    if setting == "off" or not learner.steps:
+        return
+    batch = _batch(agent.batch, agent.frame.dim, agent.env.action_dim, agent.generator.device)
+    if setting == "on":
+        _compile(learner, batch)
+        return
+    place = CACHE / "compiled" / f"{_key(learner, batch)}.json"
+    try:
+        known = Verdict(**json.loads(place.read_text()))
+    except (OSError, ValueError, TypeError):
+        eager = _seconds(learner, batch)
+        if updates * eager > WORTH_MEASURING:
+            _measure(learner, batch, eager, place)
+        return
+    if updates * (known.eager - known.compiled) > known.start:
+        try:
+            _compile(learner, batch)
+        except UserError as error:
+            print(error, file=sys.stderr)
+
+
+def _measure(learner: Learner, batch: Batch, eager: float, place: Path) -> None:
+    """Compile, and leave the learner so where it is faster."""
+    print("trying whether compiled updates are faster here: under a minute, once for these sizes", file=sys.stderr)
+    try:
+        _compile(learner, batch)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        verdict = Verdict(eager, eager, 0.0)
+    else:
+        torch.compiler.reset()
+        started = time.perf_counter()
+        _compile(learner, batch)  # again, from the cache, as every later run will
+        start = time.perf_counter() - started
+        verdict = Verdict(eager, _seconds(learner, batch), start)
+        if verdict.compiled >= eager:
+            learner.compile_steps(False)
+        print(f"an update takes {1e3 * eager:.1f} ms, compiled {1e3 * verdict.compiled:.1f} ms", file=sys.stderr)
+    with suppress(UserError):  # only time is lost if it cannot be kept
+        place.parent.mkdir(parents=True, exist_ok=True)
+        files.write(place, json.dumps(verdict._asdict()).encode())
+
+
+def _compile(learner: Learner, batch: Batch) -> None:
+    """Compile the steps and run each once, so that whatever fails fails here: UserError, and the steps are as before."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(CACHE / "inductor"))
+    try:
+        learner.compile_steps(True)
+        _run(learner, batch, WARM_UP)
+    except Exception as error:  # of the compiler's many
+        learner.compile_steps(False)
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"updates cannot be compiled here: {reason}; type learner.compile=off") from error
+
+
+def _run(learner: Learner, batch: Batch, updates: int) -> None:
+    """Update on a made-up batch, and put the learner back as it was."""
+    before = {name: value.clone() for name, value in learner.state_dict().items()}
+    generator = torch.Generator(batch.latent.device).manual_seed(0)
+    for _ in range(updates):
+        learner.update(batch, generator)
+    learner.load_state_dict(before)
+
+
+def _seconds(learner: Learner, batch: Batch) -> float:
+    """What an update takes: the best of five turns of ten."""
+    best = float("inf")
+    _run(learner, batch, WARM_UP)
+    for _ in range(5):
+        start = time.perf_counter()
+        _run(learner, batch, 10)
+        if batch.latent.is_cuda:
+            torch.cuda.synchronize()
+        best = min(best, (time.perf_counter() - start) / 10)
+    return best
+
+
+def _batch(count: int, latent_dim: int, action_dim: int, device: torch.device) -> Batch:
+    """Made-up transitions."""
+    generator = torch.Generator(device).manual_seed(0)
+    latent, goal, after = torch.randn((3, count, latent_dim), generator=generator, device=device)
+    action = torch.rand((count, action_dim), generator=generator, device=device) * 2 - 1
+    return Batch(latent, goal, action, -(after - goal).norm(dim=1), after)
+
+
+def _key(learner: Learner, batch: Batch) -> str:
+    """What the verdict depends on."""
+    device = torch.cuda.get_device_name() if batch.latent.is_cuda else torch.backends.cpu.get_cpu_capability()
+    shapes = [tuple(value.shape) for value in learner.state_dict().values()]
+    facts = (type(learner).__name__, learner.config, shapes, tuple(batch.latent.shape), device)
+    return hashlib.sha256(repr((*facts, torch.__version__, torch.get_num_threads())).encode()).hexdigest()[:24]
+

@@ -1,0 +1,160 @@
+"""Which runs have their updates compiled, and that finding it out leaves no trace in them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from rig import compiling
+from rig.algorithm import RIG
+from rig.compiling import Verdict, choose
+from rig.errors import UserError
+from rig.learners import LEARNERS, TD3
+from rig.learners.base import Learner
+from rig.learners.td3 import TD3Config
+from rig.types import Batch
+from tests.test_algorithm import make
+from tests.test_learners import ACTION, LATENT, assert_same, batches, draws
+
+STEPS = 1000
+
+needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="nothing here compiles C++")
+
+
+class Slope(Learner):
+    """One number that steps towards the mean latent: as little to compile as can be."""
+
+    steps = ("slope_step",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = "slope"
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    def slope_step(self, latent: Tensor) -> Tensor:
+        loss = (self.weight - latent).square().mean()
+        (gradient,) = torch.autograd.grad(loss, self.weight)
+        with torch.no_grad():
+            self.weight.sub_(0.1 * gradient)
+        return loss.detach()
+
+    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        return {"loss": self.slope_step(batch.latent)}
+
+    def act(self, latent: Tensor, goal: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        raise NotImplementedError
+
+
+class Uncompilable(Slope):
+    """Its step looks at a number, which stops a compiler."""
+
+    def slope_step(self, latent: Tensor) -> Tensor:
+        print(latent.mean().item(), end="")
+        return latent.mean()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(compiling, "CACHE", tmp_path)
+    return tmp_path
+
+
+def verdicts(cache: Path) -> list[Path]:
+    return list(cache.glob("compiled/*.json"))
+
+
+def remember(agent: RIG, verdict: Verdict, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a verdict where the agent's own would be, by having it measured."""
+    monkeypatch.setattr(compiling, "WORTH_MEASURING", 0.0)
+    choose(agent, "auto", STEPS)
+    agent.learner.compile_steps(False)
+    (place,) = verdicts(cache)
+    place.write_text(json.dumps(verdict._asdict()))
+    return place
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", list(LEARNERS))
+def test_compiled_updates_are_the_same(name: str) -> None:
+    """Ten updates from the same weights: metrics, weights and Adam's memory, and back to the code as written."""
+    entry: Any = LEARNERS[name]
+    plain, fast = (entry(entry.Config(hidden=(32, 16)), LATENT, ACTION, draws(0)) for _ in range(2))
+    fast.compile_steps(True)
+    generators = draws(4), draws(4)
+    assert fast.compiled and not plain.compiled
+    for batch in batches(10):
+        metrics, others = plain.update(batch, generators[0]), fast.update(batch, generators[1])
+        assert metrics.keys() == others.keys()
+        assert_same(others, metrics, 1e-5)
+    states = [{key: value for key, value in learner.state_dict().items()} for learner in (fast, plain)]
+    assert any(key.endswith("exp_avg") for key in states[0])
+    assert_same(*states, 1e-5)
+    with fast.as_written():
+        assert not fast.compiled
+    assert fast.compiled
+    fast.compile_steps(False)
+    assert not fast.compiled
+
+
+@needs_compiler
+def test_on_compiles_and_off_does_not(cache: Path) -> None:
+    agent = make(learner=Slope())
+    choose(agent, "off", STEPS)
+    assert not agent.learner.compiled
+    choose(agent, "on", STEPS)
+    assert agent.learner.compiled and agent.learner.get_parameter("weight").item() == 0, "what it was tried with is undone"
+    assert verdicts(cache) == [], "nothing was measured"
+
+
+def test_a_learner_without_steps_is_left_alone() -> None:
+    agent = make()
+    for setting in ("on", "auto"):
+        choose(agent, setting, STEPS)
+    assert not agent.learner.compiled
+
+
+def test_a_short_run_measures_nothing(cache: Path) -> None:
+    agent = make(learner=TD3(TD3Config(hidden=(8,)), 1, 1, torch.Generator()))
+    before = {name: value.clone() for name, value in agent.learner.state_dict().items()}
+    choose(agent, "auto", STEPS)
+    assert not agent.learner.compiled and verdicts(cache) == []
+    assert all(torch.equal(value, before[name]) for name, value in agent.learner.state_dict().items())
+
+
+@needs_compiler
+def test_what_was_measured_decides_for_later_runs(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent = make(learner=Slope())
+    place = remember(agent, Verdict(2e-3, 1e-3, 0.5), cache, monkeypatch)
+    assert "an update takes" in capsys.readouterr().err
+    assert agent.learner.get_parameter("weight").item() == 0, "what it was measured with is undone"
+    for steps, pays in ((400, False), (600, True)):  # half a second to start, a millisecond saved an update
+        agent.learner.compile_steps(False)
+        choose(agent, "auto", steps)
+        assert agent.learner.compiled == pays
+    place.write_text("{")
+    choose(agent, "auto", STEPS)
+    assert json.loads(place.read_text()).keys() == {"eager", "compiled", "start"}, "a damaged verdict is measured anew"
+
+
+@needs_compiler
+def test_what_cannot_be_compiled_is_said(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent = make(learner=Uncompilable())
+    with pytest.raises(UserError, match=r"^updates cannot be compiled here: .*; type learner\.compile=off$"):
+        choose(agent, "on", STEPS)
+    assert not agent.learner.compiled
+    monkeypatch.setattr(compiling, "WORTH_MEASURING", 0.0)
+    choose(agent, "auto", STEPS)
+    assert not agent.learner.compiled and "cannot be compiled here" in capsys.readouterr().err
+    choose(agent, "auto", 10**9)
+    assert not agent.learner.compiled, "and not tried again"
+    assert len(verdicts(cache)) == 1
