@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,8 @@ class RIG:
     """l. 4 on: act towards imagined goals, store, relabel, learn.
 
     Its whole state is in `env`, `replay`, `learner`, `generator` and `steps`: the codes and goals that it is acting on are
-    read back from the replay's open episodes.
+    read back from the replay's open episodes. With `overlap` the worlds step, are filmed and encoded while the learner updates,
+    from all that was stored before: the same ratio of updates to steps, in the same order every time.
     """
 
     def __init__(
@@ -94,11 +96,13 @@ class RIG:
         random_steps: int,
         hold: float,
         updates_per_step: int,
+        overlap: bool = False,
     ) -> None:
         self.env, self.encoder, self.goals, self.frame = env, encoder, goals, frame
         self.reward, self.learner, self.replay, self.relabel = reward, learner, replay, relabel
         self.generator, self.batch, self.hold = generator, batch, hold
         self.random_steps, self.updates_per_step = random_steps, updates_per_step
+        self.worker = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) if overlap else None
         self.steps = 0
 
     def code(self, observed: Tensor) -> Tensor:
@@ -110,36 +114,49 @@ class RIG:
         return self.frame(self.goals.sample(count, self.generator))
 
     def step(self) -> dict[str, Tensor]:
-        """One step of every world, then `updates_per_step` updates for each; returns the metrics of the last update."""
+        """One step of every world, then `updates_per_step` updates for each; returns the metrics of the last updates."""
         if self.replay.step == self.replay.horizon:
             observed = observe(self.encoder, self.env.reset(), self.generator.device)
             goal = self.imagine(self.env.num_envs)
             self.replay.begin(observed, self.code(observed), goal, self.encoder.version)
-        self.act()
-        metrics: dict[str, Tensor] = {}
-        if self.steps > self.random_steps:
-            for _ in range(self.updates_per_step * self.env.num_envs):
-                metrics |= self.learn()
+        action, updates = self.act(), self.updates_per_step * self.env.num_envs
+        if self.worker is None or self.steps < self.random_steps or not len(self.replay):
+            learning = self.steps >= self.random_steps
+            self.store(action, *self.follow(action))
+            return self.learn(updates) if learning else {}
+        following = self.worker.submit(self.follow, action)
+        metrics = self.learn(updates)  # from what was stored before this step
+        self.store(action, *following.result())
         return metrics
 
-    def act(self) -> None:
-        """l. 7-9: act with exploration noise (by the exploration policy at first), encode what follows once, and store it."""
+    def act(self) -> Tensor:
+        """l. 7: actions f32[N, A] with exploration noise; by the exploration policy at first."""
         rows = self.replay.open_rows
         if self.steps < self.random_steps:
             last = self.replay.action[rows, self.replay.step - 1] if self.replay.step else None
-            action = explore(last, self.replay.action[rows, 0], self.hold, self.generator)
-        else:
-            action = self.learner.act(self.replay.latent[rows, self.replay.step], self.replay.goal[rows], self.generator)
+            return explore(last, self.replay.action[rows, 0], self.hold, self.generator)
+        return self.learner.act(self.replay.latent[rows, self.replay.step], self.replay.goal[rows], self.generator)
+
+    def follow(self, action: Tensor) -> tuple[Tensor, Tensor]:
+        """l. 8: what the worlds show after actions f32[N, A], and its codes f32[N, K], encoded once."""
         observed = observe(self.encoder, self.env.step(action.cpu().numpy()), self.generator.device)
-        self.replay.append(action, observed, self.code(observed), self.encoder.version)
+        return observed, self.code(observed)
+
+    def store(self, action: Tensor, observed: Tensor, code: Tensor) -> None:
+        """l. 9: keep a step of every world."""
+        self.replay.append(action, observed, code, self.encoder.version)
         self.steps += self.env.num_envs
 
-    def learn(self) -> dict[str, Tensor]:
-        """l. 10-14: sample transitions, relabel their goals, recompute their rewards, update the learner."""
-        sample, imagined = self.replay.sample(self.batch, self.relabel, self.encoder.version, self.generator)
-        sample.goal[imagined] = self.imagine(imagined.stop - imagined.start)
-        reward = self.reward(sample.next_latent, sample.goal, self.frame.weight)
-        return self.learner.update(Batch(*sample[:3], reward, sample.next_latent), self.generator)
+    def learn(self, updates: int) -> dict[str, Tensor]:
+        """l. 10-14: sample transitions, relabel their goals, recompute their rewards, update the learner; `updates` times."""
+        sample, imagined = self.replay.sample(updates, self.batch, self.relabel, self.encoder.version, self.generator)
+        count = imagined.stop - imagined.start
+        sample.goal[:, imagined] = self.imagine(updates * count).unflatten(0, (updates, count))
+        metrics: dict[str, Tensor] = {}
+        for latent, goal, action, after in zip(*sample, strict=True):
+            reward = self.reward(after, goal, self.frame.weight)
+            metrics |= self.learner.update(Batch(latent, goal, action, reward, after), self.generator)
+        return metrics
 
     def last_return(self) -> np.ndarray:
         """Undiscounted returns f32[N] of the open episodes so far, towards the goals that they were given."""

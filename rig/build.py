@@ -115,6 +115,7 @@ def make_agent(config: RunConfig, env: Any, representation: Representation) -> R
         random_steps=config.random_steps,
         hold=config.collect.hold,
         updates_per_step=config.updates_per_step,
+        overlap=config.run.overlap,
     )  # fmt: skip
 
 

@@ -38,6 +38,13 @@ class ReplayConfig:
 
 
 @dataclass(frozen=True)
+class LoopConfig:
+    """The order of a training step."""
+
+    overlap: bool = False  # act and learn at once: updates see what was stored before the step, not the step itself
+
+
+@dataclass(frozen=True)
 class CheckpointConfig:
     """What survives a crash."""
 
@@ -68,6 +75,7 @@ class RunConfig:
     learner: Any = None
     collect: CollectConfig = field(default_factory=CollectConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
+    run: LoopConfig = field(default_factory=LoopConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seed: int = 0  # makes every generator of the run

@@ -16,7 +16,8 @@ class Ensemble(nn.Module):
     """K multilayer perceptrons of the same shape, evaluated together by batched matrix products.
 
     Hidden layers are Linear → (LayerNorm) → ReLU; the last layer is linear. Weights and biases start uniform in
-    ±1/sqrt(fan_in), PyTorch's rule for linear layers, drawn from `generator`.
+    ±1/sqrt(fan_in), PyTorch's rule for linear layers, drawn from `generator`. Under autocast the first and the last layer stay in
+    float32: they are thin, and a value of -20 in bfloat16's eight bits is off by up to 0.06, more than a step of reward.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class Ensemble(nn.Module):
             return parameter if members is None else parameter[:members]  # a slice of everything costs a copy of its gradient
 
         x = x.expand(len(kept(self.weights[0])), *x.shape)
-        last = len(self.weights) - 1
+        last, device = len(self.weights) - 1, x.device.type
         for layer in range(last + 1):
-            x = torch.baddbmm(kept(self.biases[layer]), x, kept(self.weights[layer]))
+            wide = 0 < layer < last and torch.is_autocast_enabled(device)
+            with torch.autocast(device, enabled=wide):
+                x = torch.baddbmm(kept(self.biases[layer]), x if wide else x.float(), kept(self.weights[layer]))
             if layer < last:
                 if self.layer_norm:
                     x = torch.addcmul(kept(self.shifts[layer]), torch.layer_norm(x, x.shape[-1:]), kept(self.gains[layer]))

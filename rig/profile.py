@@ -69,18 +69,22 @@ PARTS = ("act", "physics", "render", "encode", "imagine", "store", "sample", "up
 def profile(config: RunConfig, steps: int, trace: Path | None) -> int:
     """Train for `steps` env steps after a warm-up, print where the time went, and write a Chrome trace where asked.
 
-    The encoder is hardly trained: how well it sees does not change how fast it is. No run folder is made.
+    The encoder is hardly trained: how well it sees does not change how fast it is. Parts are timed one after another, also
+    where the run overlaps them. No run folder is made.
     """
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         agent = warmed_agent(config, steps)
         with agent.learner.as_written():
-            flops = {part: _flops(work) for part, work in (("update", agent.learn), ("encode", lambda: _encode_one(agent)))}
+            flops = {"update": _flops(lambda: agent.learn(1)), "encode": _flops(lambda: _encode_one(agent))}
         clock = Clock(agent.generator.device)
         with Log(Path(folder)) as log:
+            overlapped = _overlapped(agent, log, steps)
             _watch(clock, agent, log)
             clock.timed("other", lambda: _train(agent, log, steps))()
     print(_report(config, agent, clock, steps, flops))
+    if overlapped:
+        print(f"with acting and learning overlapped: {overlapped:,.1f} env steps a second")
     if trace is not None:
         files.write(trace, json.dumps(_chrome(clock.spans)).encode())
         print(f"trace for chrome://tracing or ui.perfetto.dev: {trace}")
@@ -122,6 +126,16 @@ def _train(agent: RIG, log: Log, steps: int) -> None:
         if agent.steps - logged >= LOG_EVERY:
             logged = agent.steps
             log.scalars(agent.steps, {f"train/{k}": v for k, v in metrics.items()})  # pyright: ignore[reportArgumentType]  tensors of one number
+
+
+def _overlapped(agent: RIG, log: Log, steps: int) -> float:
+    """Env steps a second as the run is set, where it overlaps acting and learning; from here on it does so no more."""
+    if agent.worker is None:
+        return 0.0
+    started = time.perf_counter()
+    _train(agent, log, steps)
+    agent.worker = None
+    return steps / (time.perf_counter() - started)
 
 
 def _watch(clock: Clock, agent: RIG, log: Log) -> None:

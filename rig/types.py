@@ -26,7 +26,7 @@ class Batch(NamedTuple):
 
 
 class Indices(NamedTuple):
-    """Which transitions a batch consists of and which goal each is given (all i64[B], on the replay's device)."""
+    """Which transitions a batch consists of and which goal each is given (all i64[…, B], on the replay's device)."""
 
     episode: Tensor
     """Row of the ring."""

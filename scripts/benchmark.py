@@ -119,8 +119,8 @@ def update_row(name: str, ours: TD3 | SAC, kind: type[SB3TD3] | type[SB3SAC], si
     agent.replay.version = codes.version
 
     def mine() -> int:
-        for _ in range(size.updates):
-            agent.learn()
+        for _ in range(size.updates // 4):
+            agent.learn(4)  # as four updates a step, or four worlds, ask for
         return size.updates
 
     model = peers.learner(kind, peers.Codes((DIM,)), 100_000, batch_size=BATCH)
@@ -159,7 +159,7 @@ def relabelled_sample(size: Size) -> Iterator[Row]:
 
     def mine() -> int:
         for _ in range(size.samples):
-            ring.sample(BATCH, RelabelConfig(), 0, generator)
+            ring.sample(1, BATCH, RelabelConfig(), 0, generator)
         return size.samples
 
     few = max(1, size.samples // 100)

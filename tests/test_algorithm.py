@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from rig.learners.base import Learner
 from rig.learners.td3 import TD3Config
 from rig.replay import RelabelConfig, Ring
 from rig.rewards import latent_distance
+from rig.types import Batch
 from tests.point_line import WIDTH, WORLDS, Centroid, Numbered, PointLine, Reader, Recorder, check_exploration, film_of, seeded
 
 HORIZON = 6
@@ -36,6 +38,7 @@ def make(
     updates_per_step: int = 1,
     batch: int = 16,
     seed: int = 0,
+    overlap: bool = False,
 ) -> RIG:
     env = env or PointLine()
     encoder = encoder or Centroid()
@@ -45,6 +48,7 @@ def make(
         env, encoder, goals or Numbered(), LatentFrame(IdentityConfig(), 1), latent_distance, learner or Recorder(),
         Ring(400, HORIZON, env.num_envs, shape, dtype, 1, 1, CPU), RelabelConfig("rig", *shares), seeded(seed),
         batch=batch, random_steps=random_steps, hold=hold, updates_per_step=updates_per_step,
+        overlap=overlap,
     )  # fmt: skip
 
 
@@ -122,6 +126,68 @@ def test_updates_follow_the_env_steps_after_the_random_ones(worlds: int, updates
     assert float(metrics["critic_loss"]) == len(agent.learner.batches) == updates * 12 * worlds  # the last update's
 
 
+class WaitingWorlds(PointLine):
+    """After five steps, none is taken before the learner gets to its first update of that step."""
+
+    def __init__(self, barrier: threading.Barrier) -> None:
+        super().__init__()
+        self.barrier = barrier
+
+    def step(self, action: np.ndarray) -> Any:
+        if len(self.actions) >= 5:
+            self.barrier.wait()
+        return super().step(action)
+
+
+class WaitingLearner(Recorder):
+    """And the other way round."""
+
+    def __init__(self, barrier: threading.Barrier) -> None:
+        super().__init__()
+        self.barrier = barrier
+
+    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        if len(self.batches) % WORLDS == 0:
+            self.barrier.wait()
+        return super().update(batch, generator)
+
+
+def test_overlapped_the_worlds_step_while_the_learner_updates() -> None:
+    meet = threading.Barrier(2, timeout=20)
+    agent = run(make(env=WaitingWorlds(meet), learner=WaitingLearner(meet), random_steps=5 * WORLDS, overlap=True), 15)
+    assert len(agent.learner.batches) == 10 * WORLDS and agent.steps == 15 * WORLDS
+
+
+@pytest.mark.parametrize("random_steps", [0, 5 * WORLDS])
+def test_overlapped_updates_see_all_but_the_step_that_is_being_taken(
+    random_steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: dict[bool, list[int]] = {False: [], True: []}
+    agents = {overlap: make(random_steps=random_steps, overlap=overlap) for overlap in held}
+    for overlap, agent in agents.items():
+        replay, draw = agent.replay, agent.replay.sample
+
+        def noted(*args: Any, held: list[int] = held[overlap], replay: Ring = replay, draw: Any = draw) -> Any:
+            held.append(len(replay))
+            return draw(*args)
+
+        monkeypatch.setattr(replay, "sample", noted)
+        run(agent, 20)
+    first = random_steps // WORLDS
+    assert held[False] == [WORLDS * (step + 1) for step in range(first, 20)]
+    assert held[True] == [max(WORLDS, WORLDS * step) for step in range(first, 20)]
+    one, other = agents.values()
+    assert len(one.learner.batches) == len(other.learner.batches) == WORLDS * (20 - first)
+    assert torch.equal(one.replay.latent[: one.replay.begun, :2], other.replay.latent[: one.replay.begun, :2])
+
+
+def test_a_world_that_breaks_while_the_learner_updates_says_so() -> None:
+    agent = run(make(random_steps=WORLDS, overlap=True), 3)
+    agent.env.position = np.zeros((1, 7))
+    with pytest.raises(ValueError, match="broadcast"):
+        agent.step()
+
+
 def test_rewards_are_recomputed_for_the_goal_that_is_learnt_with() -> None:
     agent = make(shares=(0.25, 0.25, 0.5))
     agent.frame.weight.fill_(2.0)
@@ -183,9 +249,11 @@ class Uniform(Numbered):
         return torch.rand((count, 1), generator=generator) * (WIDTH - 1)
 
 
-def test_the_same_seeds_make_the_same_agent_bit_for_bit() -> None:
+@pytest.mark.parametrize("overlap", [False, True])
+def test_the_same_seeds_make_the_same_agent_bit_for_bit(overlap: bool) -> None:
     def trained(seed: int) -> RIG:
-        return run(make(env=PointLine(worlds=2), goals=Uniform(), learner=td3(1), random_steps=20, seed=seed), 45)
+        env = PointLine(worlds=2)
+        return run(make(env=env, goals=Uniform(), learner=td3(1), random_steps=20, seed=seed, overlap=overlap), 45)
 
     first, second, other = trained(0), trained(0), trained(3)
     assert first.learner.state_dict().keys() == second.learner.state_dict().keys()

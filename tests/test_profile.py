@@ -42,7 +42,7 @@ def test_says_where_every_moment_went(encoder: str, tmp_path: Path, capsys: pyte
     rows = {line.split()[0]: line.split()[1:] for line in lines if line.split()[0] in PARTS}
     assert sum(float(share.rstrip("%")) for share, *_ in rows.values()) == pytest.approx(100, abs=0.6)
     calls = {part: int(count.replace(",", "")) for part, (_, count, *_) in rows.items()}
-    assert calls["act"] == calls["render"] - 30 == 300 and calls["update"] == calls["sample"] == 600 and calls["log"] == 1
+    assert calls["act"] == calls["render"] - 30 == 300 and calls["update"] == 2 * calls["sample"] == 600 and calls["log"] == 1
     assert any(line.startswith("update: ") and line.endswith("% of that peak") for line in lines)
     events = json.loads(trace.read_text())["traceEvents"]
     assert {event["name"] for event in events} == set(rows)

@@ -41,19 +41,19 @@ def counts(batch: int, config: RelabelConfig) -> tuple[int, int, int]:
 def relabel(
     episode: Tensor, step: Tensor, length: Tensor, config: RelabelConfig, generator: torch.Generator
 ) -> Indices:
-    """Choose a goal for transitions `step` i64[B] of `episode` i64[B], whose episodes have `length` i64[B] steps so far.
+    """Choose a goal for transitions `step` i64[…, B] of `episode` i64[…, B], whose episodes have `length` i64[…, B] steps so far.
 
-    The transitions are drawn independently, so the first `keep` of them keep their goal, the next are imagined, and the rest
-    are given the frame after a step drawn uniformly from the transition's own to the episode's last ("future", Andrychowicz et
-    al. 2017, section 4.5).
+    The transitions of a batch are drawn independently, so the first `keep` of them keep their goal, the next are imagined, and
+    the rest are given the frame after a step drawn uniformly from the transition's own to the episode's last ("future",
+    Andrychowicz et al. 2017, section 4.5).
     """
-    keep, imagined, future = counts(len(step), config)
+    keep, imagined, _ = counts(step.shape[-1], config)
     goal_step = torch.empty_like(step)
-    goal_step[:keep] = KEEP
-    goal_step[keep : keep + imagined] = IMAGINE
-    now, last = step[keep + imagined :], length[keep + imagined :]
-    chance = torch.rand(future, generator=generator, device=step.device, dtype=torch.float64)
-    goal_step[keep + imagined :] = now + 1 + (chance * (last - now)).long()
+    goal_step[..., :keep] = KEEP
+    goal_step[..., keep : keep + imagined] = IMAGINE
+    now, last = step[..., keep + imagined :], length[..., keep + imagined :]
+    chance = torch.rand(now.shape, generator=generator, device=step.device, dtype=torch.float64)
+    goal_step[..., keep + imagined :] = now + 1 + (chance * (last - now)).long()
     return Indices(episode, step, goal_step)
 
 

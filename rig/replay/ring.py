@@ -12,16 +12,16 @@ from rig.replay.relabel import RelabelConfig, counts, relabel
 
 
 class Sample(NamedTuple):
-    """Transitions with their goals, before the reward. D code coordinates, A actions; f32 all."""
+    """Batches of transitions with their goals, before the reward. U batches, D code coordinates, A actions; f32 all."""
 
     latent: Tensor
-    """[B, D]"""
+    """[U, B, D]"""
     goal: Tensor
-    """[B, D]; rows from `keep` to `keep + imagined` are for the caller to fill with imagined goals."""
+    """[U, B, D]; rows from `keep` to `keep + imagined` of each batch are for the caller to fill with imagined goals."""
     action: Tensor
-    """[B, A]"""
+    """[U, B, A]"""
     next_latent: Tensor
-    """[B, D]"""
+    """[U, B, D]"""
 
 
 class Ring:
@@ -105,11 +105,13 @@ class Ring:
         self.observed[rows, self.step] = observed
         self.latent[rows, self.step] = latent
 
-    def sample(self, batch: int, config: RelabelConfig, version: int, generator: torch.Generator) -> tuple[Sample, slice]:
-        """Draw transitions uniformly and relabel them; returns the sample and the rows whose goals are to be imagined."""
+    def sample(
+        self, batches: int, batch: int, config: RelabelConfig, version: int, generator: torch.Generator
+    ) -> tuple[Sample, slice]:
+        """Draw batches of transitions uniformly and relabel them; returns them and the rows whose goals are to be imagined."""
         self._check(version)
         device = self.latent.device
-        index = torch.randint(len(self), (batch,), generator=generator, device=device)
+        index = torch.randint(len(self), (batches, batch), generator=generator, device=device)
         finished = self.closed * self.horizon
         recent = index - finished
         step_open = max(1, self.step)
@@ -117,17 +119,14 @@ class Ring:
         offset = torch.where(is_open, self.closed + recent // step_open, index // self.horizon)
         step = torch.where(is_open, recent % step_open, index % self.horizon)
         length = torch.where(is_open, step_open, self.horizon)
-        indices = relabel((self.oldest + offset) % self.rows, step, length, config, generator)
+        episode, step, goal_step = relabel((self.oldest + offset) % self.rows, step, length, config, generator)
         keep, imagined, _ = counts(batch, config)
         future = slice(keep + imagined, batch)
-        goal = self.goal[indices.episode]
-        goal[future] = self.latent[indices.episode[future], indices.goal_step[future]]
-        sample = Sample(
-            latent=self.latent[indices.episode, indices.step],
-            goal=goal,
-            action=self.action[indices.episode, indices.step],
-            next_latent=self.latent[indices.episode, indices.step + 1],
-        )
+        codes, first = self.latent.flatten(0, 1), episode * (self.horizon + 1)
+        goal = self.goal[episode]
+        goal[:, future] = codes[(first + goal_step)[:, future]]
+        action = self.action.flatten(0, 1)[episode * self.horizon + step]
+        sample = Sample(codes[first + step], goal, action, codes[first + step + 1])
         return sample, slice(keep, keep + imagined)
 
     def refresh(self, encode: Callable[[Tensor], Tensor], version: int) -> None:

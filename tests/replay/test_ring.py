@@ -53,7 +53,9 @@ def play(ring: Ring, steps: int, version: int = 0) -> Ring:
 
 
 def draw(ring: Ring, batch: int, config: RelabelConfig = ALL_KEPT, seed: int = 0, version: int = 0) -> tuple[Sample, slice]:
-    return ring.sample(batch, config, version, seeded(seed))
+    """One batch."""
+    sample, imagined = ring.sample(1, batch, config, version, seeded(seed))
+    return Sample(*(part[0] for part in sample)), imagined
 
 
 def storage(ring: Ring) -> dict[str, Tensor]:
@@ -120,6 +122,18 @@ def test_future_goals_are_uniform_over_what_is_left_of_the_episode() -> None:
         share = torch.bincount(sample.goal[rows, 1].long(), minlength=HORIZON + 1) / rows.sum()
         expected = torch.where(torch.arange(HORIZON + 1) > step, 1 / (HORIZON - step), 0.0)
         torch.testing.assert_close(share, expected, rtol=0, atol=0.02)
+
+
+def test_batches_drawn_at_once_are_batches() -> None:
+    """Each has its own transitions, and in its own rows the shares of goals that a batch has."""
+    ring = play(empty(), 23)
+    several, imagined = ring.sample(3, 400, MIXED, 0, seeded(0))
+    assert imagined == slice(100, 200) and [part.shape[:2] for part in several] == [(3, 400)] * 4
+    for latent, goal, action, after in zip(*several, strict=True):
+        assert torch.equal(after, latent + torch.tensor([0.0, 1.0])) and torch.equal(action, latent)
+        assert torch.equal(goal[:100], goal_of(latent[:100, 0].long()))
+        assert torch.equal(goal[200:, 0], latent[200:, 0]) and bool((goal[200:, 1] > latent[200:, 1]).all())
+    assert not torch.equal(several.latent[0], several.latent[1])
 
 
 def test_the_choice_is_the_generators() -> None:

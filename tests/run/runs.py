@@ -35,7 +35,8 @@ TINY = (
 PIXELS = (*TINY, "task=reach", "encoder=beta_vae", "encoder.training.steps=4")
 WIDE = (*PIXELS, "num_envs=2")
 STATE = (*TINY, "task=push", "encoder=oracle", "frame=slow")
-KINDS = {"pixels": PIXELS, "two worlds": WIDE, "state": STATE}
+OVERLAPPED = (*PIXELS, "run.overlap=true")
+KINDS = {"pixels": PIXELS, "two worlds": WIDE, "state": STATE, "overlapped": OVERLAPPED}
 
 PATIENCE = 120.0
 """Seconds after which something that was waited for is not coming."""

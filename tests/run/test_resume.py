@@ -28,7 +28,7 @@ from tests.run.runs import (
 from tests.test_compiling import needs_compiler
 
 
-@pytest.mark.parametrize("kind", ["pixels", "state"])
+@pytest.mark.parametrize("kind", ["pixels", "state", "overlapped"])
 def test_a_run_killed_and_resumed_is_the_run_that_was_not(finished: Callable[[str], Path], tmp_path: Path, kind: str) -> None:
     run = tmp_path / "run"
     process = Process(tmp_path / "log", "train", *KINDS[kind], f"run_dir={run}")
