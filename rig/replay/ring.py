@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from rig.replay.memory import MEMORIES
 from rig.replay.relabel import RelabelConfig, counts, relabel
 
 
@@ -28,6 +30,8 @@ class Ring:
     """Episodes of `horizon` steps from `num_envs` worlds at once; a step is stored once, as the encoder reads it.
 
     An episode has horizon + 1 observations and horizon actions. The oldest episodes are overwritten when the ring is full.
+    Observations lie in one of `MEMORIES` (for "disk", in a file in `folder`); codes, actions and goals, all that sampling
+    reads, lie on `device`.
     All counters are host integers that depend on nothing but how often `begin` and `append` were called.
     """
 
@@ -41,10 +45,12 @@ class Ring:
         latent_dim: int,
         action_dim: int,
         device: torch.device,
+        memory: str = "device",
+        folder: Path | None = None,
     ) -> None:
         rounds = max(2, -(-capacity // (horizon * num_envs)))
         self.rows, self.horizon, self.num_envs = rounds * num_envs, horizon, num_envs
-        self.observed = torch.empty((self.rows, horizon + 1, *observed_shape), dtype=observed_dtype, device=device)
+        self.observed = MEMORIES[memory]((self.rows, horizon + 1, *observed_shape), observed_dtype, device, folder)
         self.latent = torch.empty((self.rows, horizon + 1, latent_dim), device=device)
         self.action = torch.empty((self.rows, horizon, action_dim), device=device)
         self.goal = torch.empty((self.rows, latent_dim), device=device)
@@ -147,10 +153,12 @@ class Ring:
         if not max(0, self.begun - self.rows) <= first <= last <= self.begun:
             raise ValueError(f"episodes {first}…{last} are not in the ring, which holds the last {self.rows} of {self.begun}")
         rows = torch.arange(first, last) % self.rows
-        return {name: getattr(self, name)[rows.to(self.latent.device)] for name in ("observed", "latent", "action", "goal")}
+        arrays = {name: getattr(self, name) for name in ("observed", "latent", "action", "goal")}
+        return {name: array[rows.to(array.device)] for name, array in arrays.items()}
 
     def put(self, first: int, tensors: Mapping[str, Tensor]) -> None:
         """Put back episodes from number `first` on, as `episodes` returned them."""
         rows = torch.arange(first, first + len(tensors["goal"])) % self.rows
         for name, value in tensors.items():
-            getattr(self, name)[rows.to(self.latent.device)] = value.to(self.latent.device)
+            array = getattr(self, name)
+            array[rows.to(array.device)] = value.to(array.device)
