@@ -8,7 +8,8 @@ import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -47,6 +48,21 @@ def on_disk(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, fo
         else:  # macOS
             os.ftruncate(file.fileno(), needed)
         return torch.frombuffer(mmap.mmap(file.fileno(), needed), dtype=dtype).view(shape)
+
+
+def prefetched(blocks: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
+    """CPU tensors brought to `device`, which is CUDA, one after another: while one is being used, the next is on its way."""
+    copies, present = torch.cuda.Stream(device), None
+    for block in chain(blocks, [None]):
+        torch.cuda.current_stream(device).wait_stream(copies)  # `present` has arrived
+        following = None
+        if block is not None:
+            with torch.cuda.stream(copies):
+                following = block.pin_memory().to(device, non_blocking=True)
+        if present is not None:
+            present.record_stream(torch.cuda.current_stream(device))
+            yield present
+        present = following
 
 
 MEMORIES: dict[str, Callable[[tuple[int, ...], torch.dtype, torch.device, Path | None], Tensor]] = {

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from rig.replay.memory import MEMORIES
+from rig.replay.memory import MEMORIES, prefetched
 from rig.replay.relabel import RelabelConfig, counts, relabel
+
+BLOCK = 512
+"""Observations that are re-encoded at once, or a whole episode's where that has more."""
 
 
 class Sample(NamedTuple):
@@ -137,10 +140,22 @@ class Ring:
         return sample, slice(keep, keep + imagined)
 
     def refresh(self, encode: Callable[[Tensor], Tensor], version: int) -> None:
-        """Re-encode every stored observation, an episode at a time, after the encoder changed."""
-        for row in range(min(self.begun, self.rows)):
-            self.latent[row] = encode(self.observed[row])
+        """Re-encode every stored observation after the encoder changed; `encode` maps [B, …] to codes f32[B, D]."""
+        blocks = (self.observed[rows, :written].flatten(0, 1) for rows, written in self._written())
+        if self.observed.device != self.latent.device:
+            blocks = prefetched(blocks, self.latent.device)
+        for (rows, written), observed in zip(self._written(), blocks, strict=True):
+            self.latent[rows, :written] = encode(observed).unflatten(0, (-1, written))
         self.version = version
+
+    def _written(self) -> Iterator[tuple[slice, int]]:
+        """Rows, about `BLOCK` observations of them at a time, and how many observations of each are written."""
+        held, length = min(self.begun, self.rows), self.horizon + 1
+        first, after = self.open_row, self.open_row + self.num_envs
+        for start, stop, written in ((0, first, length), (first, after, self.step + 1), (after, held, length)):
+            count = max(1, BLOCK // written)
+            for row in range(start, min(stop, held), count):
+                yield slice(row, min(row + count, stop)), written
 
     def _check(self, version: int, fresh: bool = False) -> None:
         if fresh:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rig.config_check import OPTIONS
+from rig.encoders.beta_vae import BetaVAE, BetaVAEConfig
 from rig.errors import UserError
 from rig.replay import RelabelConfig, Ring
 from rig.replay.memory import MEMORIES, on_disk
@@ -60,6 +61,22 @@ def test_episodes_go_from_any_memory_into_any_other(tmp_path: Path, memory: str)
     assert same_samples(ring, back)
     assert torch.equal(back.episodes(oldest, ring.begun)["observed"], ring.episodes(oldest, ring.begun)["observed"])
     draw(play(back, 9), 100)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_a_refresh_makes_the_codes_that_the_encoder_makes_of_each_frame(tmp_path: Path, memory: str, device: str) -> None:
+    on, draws = torch.device(device), torch.Generator().manual_seed(0)
+    encoder = BetaVAE(BetaVAEConfig(), (32, 32, 3), draws).to(on)
+    ring = Ring(300, 20, 1, (32, 32, 3), torch.uint8, encoder.latent_dim, 2, on, memory, tmp_path)  # 15 episodes of 21 frames
+    frames = torch.randint(0, 256, (ring.rows, 21, 32, 32, 3), dtype=torch.uint8, generator=draws)
+    ring.observed.copy_(frames)
+    ring.latent.zero_()
+    ring.begun, ring.step = 18, 7  # gone round: row 2 is open
+    ring.refresh(encoder.encode, version=5)
+    for row, step in ((0, 0), (1, 20), (2, 7), (3, 0), (9, 11), (14, 20)):
+        torch.testing.assert_close(ring.latent[row, step], encoder.encode(frames[row, step][None].to(on))[0])
+    assert not ring.latent[2, 8:].any() and ring.version == 5
 
 
 @pytest.mark.skipif(not MAPS.exists(), reason="only Linux tells what is mapped")
