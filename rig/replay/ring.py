@@ -129,13 +129,16 @@ class Ring:
         indices = relabel((self.oldest + offset) % self.rows, step, length, config, generator)
         keep, imagined, _ = counts(batch, config)
         future = slice(keep + imagined, batch)
-        goal = self.goal[indices.episode]
-        goal[future] = self.latent[indices.episode[future], indices.goal_step[future]]
+        latent, action = self.latent.flatten(0, 1), self.action.flatten(0, 1)  # a row at one index is found faster than at two
+        taken = indices.episode * self.horizon + indices.step
+        seen = taken + indices.episode  # an episode has one observation more than it has actions
+        goal = self.goal.index_select(0, indices.episode)
+        goal[future] = latent.index_select(0, (seen - indices.step + indices.goal_step)[future])
         sample = Sample(
-            latent=self.latent[indices.episode, indices.step],
+            latent=latent.index_select(0, seen),
             goal=goal,
-            action=self.action[indices.episode, indices.step],
-            next_latent=self.latent[indices.episode, indices.step + 1],
+            action=action.index_select(0, taken),
+            next_latent=latent.index_select(0, seen + 1),
         )
         return sample, slice(keep, keep + imagined)
 
