@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,8 +87,12 @@ def compile_setting(config: RunConfig) -> str:
     return getattr(config.learner, "compile", "off")
 
 
-def make_replay(config: RunConfig, env: Any, encoder: Encoder, latent_dim: int) -> Ring:
-    """An empty replay memory, no larger than the run needs."""
+def make_replay(config: RunConfig, env: Any, encoder: Encoder, latent_dim: int, folder: Path | None = None) -> Ring:
+    """An empty replay memory, no larger than the run needs.
+
+    `folder` is for the file of replay.memory=disk; None: the system's folder for temporary files. Raises UserError where it has
+    not the room.
+    """
     frame = encoder.observes == "frame"
     return Ring(
         min(config.replay.capacity, config.steps),
@@ -98,17 +103,19 @@ def make_replay(config: RunConfig, env: Any, encoder: Encoder, latent_dim: int) 
         latent_dim,
         env.action_dim,
         device_of(config),
+        config.replay.memory,
+        folder,
     )
 
 
-def make_agent(config: RunConfig, env: Any, representation: Representation) -> RIG:
-    """RIG over a fitted representation, before its first step."""
+def make_agent(config: RunConfig, env: Any, representation: Representation, folder: Path | None = None) -> RIG:
+    """RIG over a fitted representation, before its first step; `folder` as for `make_replay`."""
     encoder, goals, frame = representation
     return RIG(
         env, encoder, goals, frame,
         find("reward", config.reward.name).entry,
         make_learner(config, frame.dim, env.action_dim),
-        make_replay(config, env, encoder, frame.dim),
+        make_replay(config, env, encoder, frame.dim, folder),
         config.relabel,
         generator_of(config, "train"),
         batch=config.learner.batch,

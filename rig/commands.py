@@ -110,12 +110,14 @@ def keep_freed_memory() -> None:
 def _train_new(folder: Path, config: RunConfig, signals: Signals) -> int:
     env = build.make_env(config, config.seed, "collect", config.collect.num_envs)
     representation = build.make_representation(config, env)
+    if config.replay.memory == "disk":  # a lack of room is said now, not when the encoder is trained
+        build.make_replay(config, env, representation.encoder, representation.frame.dim, folder)
     print(f"run folder {folder}; frames of {config.task.name} from collect.reset={config.collect.reset}", file=sys.stderr)
     metrics = _learn_to_see(config, env, representation, signals)
     report = {**metrics, "collect_reset": config.collect.reset, "probe": _probe(config, env, representation)}
     files.write(folder / "encoder.json", json.dumps(report, indent=1).encode())
     env.close()
-    agent = _make_agent(config, representation)
+    agent = _make_agent(folder, config, representation)
     choose(agent, build.compile_setting(config), config.steps)
     return _train_policy(folder, config, agent, representation, _saver(folder, config, agent), signals)
 
@@ -123,7 +125,7 @@ def _train_new(folder: Path, config: RunConfig, signals: Signals) -> int:
 def _train_on(folder: Path, config: RunConfig, signals: Signals) -> int:
     loaded = _load(folder)
     representation = load_representation(config, loaded)
-    agent = _make_agent(config, representation)
+    agent = _make_agent(folder, config, representation)
     saver = _saver(folder, config, agent)
     saver.restore(loaded)
     choose(agent, "on" if loaded.meta["compiled"] else "off", config.steps)  # as before: compiled code rounds otherwise
@@ -185,11 +187,13 @@ def _probe(config: RunConfig, env: Any, representation: Representation) -> dict[
     return {name: p._asdict() for name, p in probes.items()}
 
 
-def _make_agent(config: RunConfig, representation: Representation) -> RIG:
-    agent = build.make_agent(config, build.make_env(config, config.seed, "train", config.num_envs), representation)
+def _make_agent(folder: Path, config: RunConfig, representation: Representation) -> RIG:
+    env = build.make_env(config, config.seed, "train", config.num_envs)
+    agent = build.make_agent(config, env, representation, folder)
     each, count = agent.replay.bytes_per_transition, agent.replay.rows * agent.replay.horizon
     size = f"{each:,.0f} bytes a transition, {count:,} transitions, {each * count / 2**20:,.0f} MiB"
-    print(f"replay memory: {size}", file=sys.stderr)
+    place = {"device": "", "host": "; frames in CPU memory", "disk": f"; frames on disk in {folder}"}[config.replay.memory]
+    print(f"replay memory: {size}{place}", file=sys.stderr)
     return agent
 
 

@@ -35,6 +35,7 @@ class ReplayConfig:
     """The replay memory."""
 
     capacity: int = 1_000_000  # transitions; never more is allocated than `steps` needs [Nair et al. 2018: 1e6]
+    memory: str = "device"  # where its frames lie: device | host: CPU memory | disk: a nameless file in the run folder
 
 
 @dataclass(frozen=True)

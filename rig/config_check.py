@@ -75,6 +75,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "encoder.training.precision": ("auto", "float32", "bfloat16"),
     "learner.precision": ("float32", "bfloat16", "auto"),
     "learner.compile": ("auto", "on", "off"),
+    "replay.memory": ("device", "host", "disk"),
     "device": ("auto", "cpu", "cuda"),
     "render": ("warp", "gl"),
 }

@@ -19,7 +19,7 @@ from rig.commands import keep_freed_memory
 from rig.compiling import choose
 from rig.config import RunConfig
 from rig.log import Log
-from rig.run import LOG_EVERY, FiniteWatch
+from rig.run import LOG_EVERY, FiniteWatch, fetched
 
 
 class Span(NamedTuple):
@@ -125,7 +125,7 @@ def _train(agent: RIG, log: Log, steps: int) -> None:
         watch.add(agent.steps, metrics)
         if agent.steps - logged >= LOG_EVERY:
             logged = agent.steps
-            log.scalars(agent.steps, {f"train/{k}": v for k, v in metrics.items()})  # pyright: ignore[reportArgumentType]  tensors of one number
+            log.scalars(agent.steps, {f"train/{k}": v for k, v in fetched(metrics).items()})
 
 
 def _overlapped(agent: RIG, log: Log, steps: int) -> float:

@@ -66,7 +66,7 @@ class Signals:
 
 
 class FiniteWatch:
-    """Remembers, on the device, the first step at which a loss was not finite; asking is the only transfer."""
+    """Remembers, on the device, the first step at which a loss was not finite: `first`, f64, infinite where there was none."""
 
     def __init__(self, device: torch.device) -> None:
         self.first = torch.full((), torch.inf, dtype=torch.float64, device=device)
@@ -77,10 +77,12 @@ class FiniteWatch:
             bad = torch.where(loss.isfinite(), torch.inf, float(step)).to(self.first.dtype)
             self.first = torch.minimum(self.first, bad)
 
-    def step(self) -> int | None:
-        """The first bad step, or None."""
-        first = float(self.first)
-        return None if first == float("inf") else int(first)
+
+def fetched(scalars: Mapping[str, Tensor]) -> dict[str, float]:
+    """0-d tensors of any dtype, all on one device, as numbers: one transfer."""
+    if not scalars:
+        return {}
+    return dict(zip(scalars, torch.stack([value.double() for value in scalars.values()]).tolist(), strict=True))
 
 
 def train_policy(
@@ -109,7 +111,7 @@ def train_policy(
             try:
                 step_metrics = agent.step()
             except ValueError:
-                _stop_if_broken(folder, agent, watch, metrics)  # the worlds take no action that is not a number
+                _checked(folder, agent, watch, metrics)  # the worlds take no action that is not a number
                 raise
             watch.add(agent.steps, step_metrics)
             metrics |= step_metrics
@@ -119,13 +121,13 @@ def train_policy(
             saving = due or _crossed(before, agent.steps, schedule.checkpoint_every)
             evaluating = due or _crossed(before, agent.steps, schedule.evaluate_every)
             if saving or evaluating or _crossed(before, agent.steps, LOG_EVERY):
-                _stop_if_broken(folder, agent, watch, metrics)
-                log.scalars(agent.steps, {f"train/{k}": float(v) for k, v in metrics.items()} | _numbers(shown))
+                numbers = _checked(folder, agent, watch, metrics)
+                log.scalars(agent.steps, {f"train/{k}": v for k, v in numbers.items()} | _numbers(shown))
             if evaluating:
                 shown |= _evaluated(agent, evaluate, log)
             bar(agent.steps, schedule.steps, shown)
             if saving or signals.code:
-                _stop_if_broken(folder, agent, watch, metrics)  # a signal comes at any step
+                _checked(folder, agent, watch, metrics)  # a signal comes at any step
                 log.flush()
                 saver.save()
             if signals.code:
@@ -152,16 +154,20 @@ def _evaluated(agent: RIG, evaluate: Callable[[], dict[str, Any]], log: Log) -> 
     }
 
 
-def _stop_if_broken(folder: Path, agent: RIG, watch: FiniteWatch, metrics: Mapping[str, Tensor]) -> None:
-    step = watch.step()
-    broken = [name for name, p in agent.learner.named_parameters() if not bool(p.isfinite().all())]
-    if step is None and not broken:
-        return
-    step = agent.steps if step is None else step  # finite losses with gradients that are not: the last update's
+def _checked(folder: Path, agent: RIG, watch: FiniteWatch, metrics: Mapping[str, Tensor]) -> dict[str, float]:
+    """The metrics as numbers, in one transfer with the question whether losses and weights are finite: else raises UserError."""
+    finite = {f"finite {name}": p.isfinite().all() for name, p in agent.learner.named_parameters()}
+    found = fetched({"first bad step": watch.first, **finite, **metrics})
+    numbers = {name: found[name] for name in metrics}
+    broken = [name.removeprefix("finite ") for name in finite if not found[name]]
+    first = found["first bad step"]
+    if first == float("inf") and not broken:
+        return numbers
+    step = agent.steps if first == float("inf") else int(first)  # finite losses with gradients that are not: the last update's
     diagnosis = {
         "first_bad_step": step,
         "noticed_at_step": agent.steps,
-        "metrics": {k: repr(float(v)) for k, v in metrics.items()},
+        "metrics": {k: repr(v) for k, v in numbers.items()},
         "weights_not_finite": broken,
         "largest_code": repr(float(agent.replay.latent[: min(agent.replay.begun, agent.replay.rows)].abs().max())),
         "reward_weights": agent.frame.weight.tolist(),

@@ -236,8 +236,26 @@ def train_reach(size: Size) -> Iterator[Row]:
     yield taking_turns("train_reach", "env steps/s", mine, its, size.turns)
 
 
+def sampling(size: Size) -> Iterator[Row]:
+    """256 relabelled transitions out of 1e4, 1e5 and 1e6 with 48×48 pictures, against the same out of 1e4: 1 is no dependence."""
+
+    def from_ring(transitions: int) -> Work:
+        ring, generator = filled_ring(transitions, (48, 48, 3)), seeded(1)
+
+        def work() -> int:
+            for _ in range(size.samples):
+                ring.sample(1, BATCH, RelabelConfig(), 0, generator)
+            return size.samples
+
+        return work
+
+    for exponent in (4, 5, 6):
+        yield taking_turns(f"sampling_1e{exponent}", "batches/s", from_ring(10**exponent), from_ring(10**4), size.turns)
+
+
 ROWS: dict[str, Callable[[Size], Iterator[Row]]] = {
-    row.__name__: row for row in (td3_update, sac_update, relabelled_sample, train_reach, replay_memory, vae_training)
+    row.__name__: row
+    for row in (td3_update, sac_update, relabelled_sample, train_reach, replay_memory, vae_training, sampling)
 }
 
 

@@ -181,12 +181,13 @@ def test_what_cannot_be_is_one_line(text: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_resumed_run_may_change_how_long_and_how_often() -> None:
+def test_a_resumed_run_may_change_how_long_how_often_and_where_frames_lie() -> None:
     config = compose(["preset=rig_push", "seed=5"])
-    changed = override(config, ["steps=3e4", "checkpoint.every=500", "evaluation.every=0", "evaluation.final_episodes=7"])
-    assert changed == replace(
+    changes = ["steps=3e4", "replay.memory=disk", "checkpoint.every=500", "evaluation.every=0", "evaluation.final_episodes=7"]
+    assert override(config, changes) == replace(
         config,
         steps=30_000,
+        replay=replace(config.replay, memory="disk"),
         checkpoint=replace(config.checkpoint, every=500),
         evaluation=replace(config.evaluation, every=0, final_episodes=7),
     )
@@ -196,7 +197,7 @@ def test_a_resumed_run_may_change_how_long_and_how_often() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("seed=1", r"seed cannot change in a resumed run, only steps, checkpoint.\* and evaluation.\* can"),
+        ("seed=1", r"seed cannot change in a resumed run, only steps, replay.memory, checkpoint.\* and evaluation.\* can"),
         ("encoder=oracle", "encoder cannot change in a resumed run"),
         ("checkpoint=3", "checkpoint cannot change"),
         ("steps.x=3", "steps.x cannot change"),

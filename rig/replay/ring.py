@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from rig.replay.memory import MEMORIES, prefetched
 from rig.replay.relabel import RelabelConfig, counts, relabel
+
+BLOCK = 512
+"""Observations that are re-encoded at once, or a whole episode's where that has more."""
 
 
 class Sample(NamedTuple):
@@ -28,6 +33,8 @@ class Ring:
     """Episodes of `horizon` steps from `num_envs` worlds at once; a step is stored once, as the encoder reads it.
 
     An episode has horizon + 1 observations and horizon actions. The oldest episodes are overwritten when the ring is full.
+    Observations lie in one of `MEMORIES` (for "disk", in a file in `folder`); codes, actions and goals, all that sampling
+    reads, lie on `device`.
     All counters are host integers that depend on nothing but how often `begin` and `append` were called.
     """
 
@@ -41,10 +48,12 @@ class Ring:
         latent_dim: int,
         action_dim: int,
         device: torch.device,
+        memory: str = "device",
+        folder: Path | None = None,
     ) -> None:
         rounds = max(2, -(-capacity // (horizon * num_envs)))
         self.rows, self.horizon, self.num_envs = rounds * num_envs, horizon, num_envs
-        self.observed = torch.empty((self.rows, horizon + 1, *observed_shape), dtype=observed_dtype, device=device)
+        self.observed = MEMORIES[memory]((self.rows, horizon + 1, *observed_shape), observed_dtype, device, folder)
         self.latent = torch.empty((self.rows, horizon + 1, latent_dim), device=device)
         self.action = torch.empty((self.rows, horizon, action_dim), device=device)
         self.goal = torch.empty((self.rows, latent_dim), device=device)
@@ -123,17 +132,29 @@ class Ring:
         keep, imagined, _ = counts(batch, config)
         future = slice(keep + imagined, batch)
         codes, first = self.latent.flatten(0, 1), episode * (self.horizon + 1)
-        goal = self.goal[episode]
-        goal[:, future] = codes[(first + goal_step)[:, future]]
-        action = self.action.flatten(0, 1)[episode * self.horizon + step]
-        sample = Sample(codes[first + step], goal, action, codes[first + step + 1])
+        goal = _rows(self.goal, episode)
+        goal[:, future] = _rows(codes, (first + goal_step)[:, future])
+        action = _rows(self.action.flatten(0, 1), episode * self.horizon + step)
+        sample = Sample(_rows(codes, first + step), goal, action, _rows(codes, first + step + 1))
         return sample, slice(keep, keep + imagined)
 
     def refresh(self, encode: Callable[[Tensor], Tensor], version: int) -> None:
-        """Re-encode every stored observation, an episode at a time, after the encoder changed."""
-        for row in range(min(self.begun, self.rows)):
-            self.latent[row] = encode(self.observed[row])
+        """Re-encode every stored observation after the encoder changed; `encode` maps [B, …] to codes f32[B, D]."""
+        blocks = (self.observed[rows, :written].flatten(0, 1) for rows, written in self._written())
+        if self.observed.device != self.latent.device:
+            blocks = prefetched(blocks, self.latent.device)
+        for (rows, written), observed in zip(self._written(), blocks, strict=True):
+            self.latent[rows, :written] = encode(observed).unflatten(0, (-1, written))
         self.version = version
+
+    def _written(self) -> Iterator[tuple[slice, int]]:
+        """Rows, about `BLOCK` observations of them at a time, and how many observations of each are written."""
+        held, length = min(self.begun, self.rows), self.horizon + 1
+        first, after = self.open_row, self.open_row + self.num_envs
+        for start, stop, written in ((0, first, length), (first, after, self.step + 1), (after, held, length)):
+            count = max(1, BLOCK // written)
+            for row in range(start, min(stop, held), count):
+                yield slice(row, min(row + count, stop)), written
 
     def _check(self, version: int, fresh: bool = False) -> None:
         if fresh:
@@ -146,10 +167,17 @@ class Ring:
         if not max(0, self.begun - self.rows) <= first <= last <= self.begun:
             raise ValueError(f"episodes {first}…{last} are not in the ring, which holds the last {self.rows} of {self.begun}")
         rows = torch.arange(first, last) % self.rows
-        return {name: getattr(self, name)[rows.to(self.latent.device)] for name in ("observed", "latent", "action", "goal")}
+        arrays = {name: getattr(self, name) for name in ("observed", "latent", "action", "goal")}
+        return {name: array[rows.to(array.device)] for name, array in arrays.items()}
 
     def put(self, first: int, tensors: Mapping[str, Tensor]) -> None:
         """Put back episodes from number `first` on, as `episodes` returned them."""
         rows = torch.arange(first, first + len(tensors["goal"])) % self.rows
         for name, value in tensors.items():
-            getattr(self, name)[rows.to(self.latent.device)] = value.to(self.latent.device)
+            array = getattr(self, name)
+            array[rows.to(array.device)] = value.to(array.device)
+
+
+def _rows(table: Tensor, index: Tensor) -> Tensor:
+    """Rows f32[U, B, …] of a table at i64[U, B]; by far faster than indexing it with two."""
+    return table.index_select(0, index.flatten()).unflatten(0, index.shape)

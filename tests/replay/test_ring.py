@@ -183,6 +183,35 @@ def test_a_refresh_encodes_every_stored_frame_again(steps: int) -> None:
     play(ring, 1, version=1)
 
 
+@PLAYED
+@pytest.mark.parametrize("block", [1, 14, 512])
+def test_a_refresh_reads_every_written_frame_once_and_no_other(steps: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rig.replay.ring.BLOCK", block)
+    ring = play(empty(), steps)
+    ring.latent.fill_(torch.nan)
+    seen: list[Tensor] = []
+
+    def encode(frames: Tensor) -> Tensor:
+        assert len(frames) <= max(block, HORIZON + 1)
+        seen.append(read(frames))
+        return read(frames)
+
+    ring.refresh(encode, version=1)
+    held = [(n, t) for n in range(max(0, ring.begun - ring.rows), ring.begun) for t in range(HORIZON + 1)]
+    expected = {(n, t) for n, t in held if n < ring.begun - WORLDS or t <= ring.step}
+    assert sorted(torch.cat(seen).tolist()) == sorted(map(list, expected))
+    for number, step in held:
+        code = ring.latent[number % ring.rows, step]
+        assert code.tolist() == [number, step] if (number, step) in expected else bool(code.isnan().all())
+    assert int((~ring.latent.isnan()).sum()) == 2 * len(expected) and ring.version == 1
+
+
+def test_a_refresh_of_an_empty_ring_encodes_nothing() -> None:
+    ring = empty()
+    ring.refresh(lambda frames: pytest.fail("nothing is written"), version=3)
+    assert ring.version == 3
+
+
 def test_episodes_are_begun_when_the_last_ones_are_complete_and_not_before() -> None:
     ring = play(empty(), 3)
     frames = film(torch.arange(WORLDS), 0)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rig.config_io import from_yaml
 from rig.log import Log, read_rows
+from rig.run import fetched
 from tests.run.runs import EVALUATE_EVERY, EVERY, KINDS, STEPS, Said, copy, done, read
 
 EVALUATED = [*range(0, STEPS, EVALUATE_EVERY), STEPS]
@@ -55,6 +60,32 @@ def test_points_up_to_a_checkpoint_are_on_disk_before_it(tmp_path: Path) -> None
         log.scalars(1, {"train/loss": 2.0})
         log.flush()
         assert curve(tmp_path, "train/loss") == [(1, 2.0)]
+
+
+class Waits(TorchDispatchMode):
+    """Counts the tensors that were asked for their number: each is a transfer, where the tensor is on another device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_metrics_come_in_one_transfer() -> None:
+    values = {
+        "loss": torch.tensor(0.1), "half": torch.tensor(2.5, dtype=torch.bfloat16), "step": torch.tensor(2.0**53).double(),
+        "bad": torch.tensor(float("inf")), "finite": torch.tensor(True), "count": torch.tensor(3),
+    }  # fmt: skip
+    with Waits() as waits:
+        numbers = fetched(values)
+    assert waits.count == 0
+    with Waits() as waits:
+        assert numbers == {name: float(value) for name, value in values.items()}
+    assert waits.count == len(values)
+    assert fetched({}) == {} and math.isnan(fetched({"loss": torch.tensor(math.nan)})["loss"])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,6 +13,7 @@ from rig.envs import TASKS
 from tests.run.runs import (
     EVERY,
     KINDS,
+    PIXELS,
     STATE,
     STEPS,
     Process,
@@ -39,12 +40,31 @@ def test_a_run_killed_and_resumed_is_the_run_that_was_not(finished: Callable[[st
     assert_same(run, finished(kind))
 
 
-@pytest.mark.parametrize(("kind", "step"), [("pixels", 0), ("pixels", EVERY), ("two worlds", 2 * EVERY)])
-def test_a_run_resumes_from_any_checkpoint(finished: Callable[[str], Path], tmp_path: Path, kind: str, step: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "step", "memory"),
+    [
+        ("pixels", 0, "device"),
+        ("pixels", EVERY, "disk"),
+        ("two worlds", 2 * EVERY, "device"),
+        ("two worlds", 3 * EVERY + 1, "host"),
+    ],
+)
+def test_a_run_resumes_from_any_checkpoint_in_any_memory(
+    finished: Callable[[str], Path], tmp_path: Path, kind: str, step: int, memory: str
+) -> None:
     run = copy(finished(kind), tmp_path / "run", upto=step)
     assert checkpoint.steps(run)[-1] == newest(run) == step < newest(finished(kind))
-    done("resume", run)
+    done("resume", run, f"replay.memory={memory}")
     assert_same(run, finished(kind))
+
+
+@pytest.mark.parametrize("memory", ["host", "disk"])
+def test_a_run_is_the_same_wherever_its_frames_lie(finished: Callable[[str], Path], tmp_path: Path, memory: str) -> None:
+    run = tmp_path / "run"
+    err = done("train", *PIXELS, f"replay.memory={memory}", f"run_dir={run}").err
+    assert {"host": "MiB; frames in CPU memory\n", "disk": f"MiB; frames on disk in {run}\n"}[memory] in err
+    assert {path.name for path in run.iterdir()} == {path.name for path in finished("pixels").iterdir()}
+    assert_same(run, finished("pixels"))
 
 
 def test_a_finished_run_resumed_stays_as_it_is(finished: Callable[[str], Path], tmp_path: Path) -> None:
@@ -60,9 +80,10 @@ def test_a_resumed_run_can_be_given_more_steps(finished: Callable[[str], Path], 
     assert differences(everything(run), everything(finished("state"))) == []
 
 
-def test_a_replay_memory_that_has_gone_round_is_put_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("memory", ["device", "disk"])
+def test_a_replay_memory_that_has_gone_round_is_put_back(tmp_path: Path, memory: str) -> None:
     whole, run = tmp_path / "whole", tmp_path / "run"
-    done("train", *STATE, "replay.capacity=40", "num_envs=2", f"run_dir={whole}")
+    done("train", *STATE, "replay.capacity=40", "num_envs=2", f"replay.memory={memory}", f"run_dir={whole}")
     copy(whole, run, upto=3 * EVERY + 1)
     done("resume", run)
     assert_same(run, whole)

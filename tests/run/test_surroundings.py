@@ -118,6 +118,14 @@ def test_a_full_disk_leaves_the_earlier_checkpoints_whole(
     assert newest(run) == STEPS
 
 
+def test_a_disk_without_room_for_the_frames_is_said_before_anything_is_trained(small_disk: Path) -> None:
+    run = small_disk / "run"
+    fill(small_disk, leave=400_000)
+    said = rig("train", *PIXELS, "replay.memory=disk", f"run_dir={run}")
+    assert said.line.startswith(f"rig: cannot keep the replay memory in {run}: No space left on device")
+    assert said.line.endswith("make room, or choose replay.memory=host") and "collecting images" not in said.err
+
+
 def broken_from(step: int) -> Callable[..., Any]:
     """A critic whose loss, at the updates of env step `step` and later, is no number."""
     critic_loss = TD3.critic_loss
