@@ -68,7 +68,6 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
                 nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
 
 
-@torch.compiler.assume_constant_result  # compiled code asks once, while it is traced
 def trains_in_bfloat16(precision: str, device: torch.device) -> bool:
     """Whether a setting of precision means bfloat16 on this device. Raises ValueError for a precision that is none."""
     if precision not in ("auto", "float32", "bfloat16"):

@@ -73,9 +73,9 @@ class FiniteWatch:
 
     def add(self, step: int, losses: Mapping[str, Tensor]) -> None:
         """Look at one step's losses."""
-        for loss in losses.values():
-            bad = torch.where(loss.isfinite(), torch.inf, float(step)).to(self.first.dtype)
-            self.first = torch.minimum(self.first, bad)
+        if losses:
+            fine = torch.stack(list(losses.values())).isfinite().all()
+            self.first = torch.minimum(self.first, torch.where(fine, torch.inf, float(step)))
 
 
 def fetched(scalars: Mapping[str, Tensor]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from rig.nets import trains_in_bfloat16
 from rig.types import Batch
 
 
@@ -60,4 +61,5 @@ def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
     import torch._dynamo  # slow to import, and most runs do without
 
     torch._dynamo.config.trace_autograd_ops = True
+    torch.compiler.assume_constant_result(trains_in_bfloat16)  # it asks the hardware, which no graph can
     return torch.compile(step, fullgraph=True, dynamic=False)

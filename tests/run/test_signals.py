@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from rig import commands
 from rig.algorithm import RIG
@@ -56,10 +57,10 @@ def test_a_signal_in_the_middle_of_a_step_waits_for_its_end(
 ) -> None:
     act = RIG.act
 
-    def interrupted(agent: RIG) -> None:
+    def interrupted(agent: RIG) -> Tensor:
         if agent.steps == step - 1:
             signal.raise_signal(number)
-        act(agent)
+        return act(agent)
 
     run = tmp_path / "run"
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]

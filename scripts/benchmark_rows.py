@@ -1,0 +1,332 @@
+"""The rows of scripts/benchmark.py: what is compared with what; a docstring each, which docs/benchmarks.md shows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import benchmark_peers as peers
+import numpy as np
+import torch
+from gymnasium.wrappers import TimeLimit
+from stable_baselines3 import SAC as SB3SAC
+from stable_baselines3 import TD3 as SB3TD3
+from torch.utils.flop_counter import FlopCounterMode
+
+from rig import build
+from rig.algorithm import RIG
+from rig.cli_compose import compose
+from rig.encoders.beta_vae import BetaVAE, BetaVAEConfig
+from rig.encoders.oracle import Oracle, OracleConfig
+from rig.encoders.vae import VAETraining
+from rig.goals.frame import IdentityConfig, LatentFrame
+from rig.goals.gaussian import StandardNormal, StandardNormalConfig
+from rig.learners import SAC, TD3
+from rig.learners.sac import SACConfig
+from rig.learners.td3 import TD3Config
+from rig.profile import peak_flops, silent, warmed_agent
+from rig.replay.relabel import RelabelConfig
+from rig.replay.ring import Ring
+from rig.rewards import latent_distance
+
+DIM, BATCH, HORIZON = 16, 256, 50
+CPU = torch.device("cpu")
+
+Work = Callable[[], int]
+"""Does a fixed amount of work and returns how many units of it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison; `ours` and `peer` are medians in `unit`."""
+
+    name: str
+    ours: float
+    peer: float
+    unit: str
+    ratio: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is done in a turn."""
+
+    turns: int
+    updates: int
+    samples: int
+    env_steps: int
+    vae_steps: int
+
+
+def taking_turns(name: str, unit: str, ours: Work, peer: Work, turns: int) -> Row:
+    """Run the two alternately after one uncounted turn of each; rates are units a second."""
+
+    def rate(work: Work) -> float:
+        start = time.perf_counter()
+        done = work()
+        return done / (time.perf_counter() - start)
+
+    for work in (ours, peer):
+        rate(work)
+    pairs = [(rate(ours), rate(peer)) for _ in range(turns)]
+    ratios = [a / b for a, b in pairs]
+    mine, its = (median(side) for side in zip(*pairs, strict=True))
+    return Row(name, mine, its, unit, mine / its, (max(ratios) - min(ratios)) / median(ratios))
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def filled_ring(transitions: int, observed: tuple[int, ...]) -> Ring:
+    """A ring full of random codes; its frames are as the operating system gives them, for sampling never looks at them."""
+    ring = Ring(transitions, HORIZON, 1, observed, torch.uint8, DIM, peers.ACTION, CPU)
+    generator = seeded(0)
+    for array in (ring.latent, ring.goal):
+        array.normal_(generator=generator)
+    ring.action.uniform_(-1, 1, generator=generator)
+    ring.begun, ring.version = ring.rows, 0
+    return ring
+
+
+def agent_of(learner: TD3 | SAC, batch: int) -> RIG:
+    """An agent that only learns, from 100,000 made-up transitions; its updates are compiled."""
+    goals, frame = StandardNormal(StandardNormalConfig(), DIM), LatentFrame(IdentityConfig(), DIM)
+    codes = Oracle(OracleConfig(), (DIM,), seeded(0))
+    agent = RIG(
+        None, codes, goals, frame, latent_distance, learner, filled_ring(100_000, (1,)), RelabelConfig(), seeded(1),
+        batch=batch, random_steps=0, hold=1.0, updates_per_step=4,
+    )  # fmt: skip
+    agent.replay.version = codes.version
+    learner.compile_steps(True)
+    agent.learn(4)
+    return agent
+
+
+def update_row(name: str, ours: TD3 | SAC, kind: type[SB3TD3] | type[SB3SAC], size: Size) -> Row:
+    """Sampling, relabelling, rewarding and one update, against SB3's learner with its HerReplayBuffer; the same network sizes."""
+    agent = agent_of(ours, BATCH)
+
+    def mine() -> int:
+        for _ in range(size.updates // 4):
+            agent.learn(4)
+        return size.updates
+
+    model = peers.learner(kind, peers.Codes((DIM,)), 100_000, batch_size=BATCH)
+    draws = np.random.default_rng(0)
+    buffer = model.replay_buffer
+    assert isinstance(buffer, peers.HerReplayBuffer)
+    peers.fill(buffer, HORIZON, lambda array: array.__setitem__(..., draws.standard_normal(array.shape)))
+
+    def its() -> int:
+        model.train(gradient_steps=size.updates, batch_size=BATCH)
+        return size.updates
+
+    return taking_turns(name, "updates/s", mine, its, size.turns)
+
+
+def td3_update(size: Size) -> Iterator[Row]:
+    """TD3 updates a second, each with its relabelled batch of 256; networks 256-256, codes of 16, float32, compiled.
+
+    Against SB3's TD3 and HerReplayBuffer with the same sizes. SB3 has no LayerNorm, so that ours has none here either.
+    """
+    yield update_row("td3_update", TD3(TD3Config(layer_norm=False), DIM, peers.ACTION, seeded(0)), SB3TD3, size)
+
+
+def sac_update(size: Size) -> Iterator[Row]:
+    """SAC likewise."""
+    yield update_row("sac_update", SAC(SACConfig(layer_norm=False), DIM, peers.ACTION, seeded(0)), SB3SAC, size)
+
+
+def bfloat16_update(size: Size) -> Iterator[Row]:
+    """The same two with `learner.precision=bfloat16`, an option here that SB3 does not have."""
+    settings: Any = {"layer_norm": False, "precision": "bfloat16"}
+    yield update_row("td3_update_bfloat16", TD3(TD3Config(**settings), DIM, peers.ACTION, seeded(0)), SB3TD3, size)
+    yield update_row("sac_update_bfloat16", SAC(SACConfig(**settings), DIM, peers.ACTION, seeded(0)), SB3SAC, size)
+
+
+def matmul_share(size: Size) -> Iterator[Row]:
+    """GFLOP/s of the matrix products in TD3 and SAC updates with relabelled batches of 4,096, against the most that this device
+    does in one large float32 product: the ratio is the share of the peak. Everything else an update does counts as time only."""
+    peak = peak_flops(CPU) / 1e9
+    for kind, settings in ((TD3, TD3Config()), (SAC, SACConfig())):
+        agent = agent_of(kind(settings, DIM, peers.ACTION, seeded(0)), 4096)
+        with agent.learner.as_written(), FlopCounterMode(display=False) as counter:
+            agent.learn(2)
+        each = counter.get_total_flops() / 2 / 1e9
+        rates: list[float] = []
+        for _ in range(size.turns):
+            start = time.perf_counter()
+            agent.learn(4)
+            rates.append(4 * each / (time.perf_counter() - start))
+        found = median(rates)
+        spread = (max(rates) - min(rates)) / found
+        yield Row(f"matmul_share_{settings.name}", found, peak, "GFLOP/s", found / peak, spread)
+
+
+def relabelled_sample(size: Size) -> Iterator[Row]:
+    """256 relabelled transitions out of 1e6 with 48×48 pictures, against HerReplayBuffer with pictures in the dictionary.
+
+    41 GB of them: its pages stay untouched, so that it reads the one page of zeros from the cache, to its advantage.
+    """
+    ring, generator = filled_ring(1_000_000, (48, 48, 3)), seeded(1)
+    buffer = peers.her_buffer(1_000_000, peers.Codes((48, 48, 3), np.uint8))
+    peers.fill(buffer, HORIZON, None)
+
+    def mine() -> int:
+        for _ in range(size.samples):
+            ring.sample(1, BATCH, RelabelConfig(), 0, generator)
+        return size.samples
+
+    few = max(1, size.samples // 100)
+
+    def its() -> int:
+        for _ in range(few):
+            buffer.sample(BATCH)
+        return few
+
+    yield taking_turns("relabelled_sample", "batches/s", mine, its, size.turns)
+
+
+def replay_memory(size: Size) -> Iterator[Row]:
+    """Bytes a transition at 48×48 and 84×84, against HerReplayBuffer with pictures in the dictionary. Counted, not timed."""
+    del size
+    for side in (48, 84):
+        shape = (side, side, 3)
+        mine = Ring(100 * HORIZON, HORIZON, 1, shape, torch.uint8, DIM, peers.ACTION, CPU).bytes_per_transition
+        its = peers.buffer_bytes(peers.her_buffer(500, peers.Codes(shape, np.uint8)))
+        yield Row("replay_memory" if side == 48 else f"replay_memory_{side}", mine, its, "bytes/transition", its / mine, 0.0)
+
+
+def vae_training(size: Size) -> Iterator[Row]:
+    """Frames a second of β-VAE training, batch 128, against a loop over a DataLoader (the faster of 0 and 2 workers)."""
+    batch, settings = 128, VAETraining(steps=size.vae_steps, batch=128)
+    frames = torch.randint(0, 256, (4096, 48, 48, 3), dtype=torch.uint8, generator=seeded(0))
+    ours, theirs = (BetaVAE(BetaVAEConfig(training=settings), (48, 48, 3), seeded(0)) for _ in range(2))
+    theirs.standardise.fit(frames)
+
+    def mine() -> int:
+        ours.fit(frames, seeded(1), silent)
+        return size.vae_steps * batch
+
+    def its(workers: int = 0) -> int:
+        peers.vae_epochs(theirs, frames, settings.beta, batch, size.vae_steps, workers)
+        return size.vae_steps * batch
+
+    seconds: list[float] = []
+    for workers in (0, 2):
+        start = time.perf_counter()
+        its(workers)
+        seconds.append(time.perf_counter() - start)
+    best = 0 if seconds[0] <= seconds[1] else 2
+    yield taking_turns("vae_training", "frames/s", mine, lambda: its(best), size.turns)
+
+
+def train_reach(size: Size) -> Iterator[Row]:
+    """Env steps a second of policy training on Reach from pixels: act, step, film, encode, store, and two updates of 128.
+
+    Against SB3's TD3 and HerReplayBuffer over an environment that encodes each frame, with the same encoder, sizes, batch and
+    updates a step.
+    """
+    config = compose(["device=cpu", "learner.compile=on"])
+    agent = warmed_agent(config, (size.turns + 1) * size.env_steps)
+
+    def mine() -> int:
+        for _ in range(size.env_steps):
+            agent.step()
+        return size.env_steps
+
+    worlds, draws = build.make_env(config, 1, "train", 1), seeded(0)
+    wrapped = peers.Encoded(worlds, agent.encoder.encode, lambda: agent.goals.sample(1, draws), agent.encoder.latent_dim)
+    updates, learner = config.updates_per_step, config.learner
+    model = peers.learner(
+        SB3TD3, TimeLimit(wrapped, config.task.horizon), config.steps, batch_size=learner.batch, gamma=learner.discount,
+        train_freq=1, gradient_steps=updates, learning_starts=config.random_steps,
+    )  # fmt: skip
+    model.learn(config.random_steps + 1)
+
+    def its() -> int:
+        model.learn(size.env_steps, reset_num_timesteps=False)
+        return size.env_steps
+
+    yield taking_turns("train_reach", "env steps/s", mine, its, size.turns)
+
+
+def sampling(size: Size) -> Iterator[Row]:
+    """256 relabelled transitions out of 1e4, 1e5 and 1e6 with 48×48 pictures, against the same out of 1e4: 1 is no dependence."""
+
+    def from_ring(transitions: int) -> Work:
+        ring, generator = filled_ring(transitions, (48, 48, 3)), seeded(1)
+
+        def work() -> int:
+            for _ in range(size.samples):
+                ring.sample(1, BATCH, RelabelConfig(), 0, generator)
+            return size.samples
+
+        return work
+
+    for exponent in (4, 5, 6):
+        yield taking_turns(f"sampling_1e{exponent}", "batches/s", from_ring(10**exponent), from_ring(10**4), size.turns)
+
+
+def refresh(size: Size) -> Iterator[Row]:
+    """Frames a second of re-encoding a replay memory after a refit, against the encoder's own rate on 512 frames at hand."""
+    encoder = BetaVAE(BetaVAEConfig(), (48, 48, 3), seeded(0))
+    ring = filled_ring(100 * HORIZON, (48, 48, 3))
+    ring.observed.random_(0, 256, generator=seeded(0))
+    frames = ring.observed.flatten(0, 1)[:512].clone()
+
+    def whole() -> int:
+        with torch.no_grad():
+            ring.refresh(encoder.encode, 0)
+        return len(ring)
+
+    def at_hand() -> int:
+        for _ in range(10):
+            encoder.encode(frames)
+        return 10 * len(frames)
+
+    ring.latent = torch.empty((*ring.latent.shape[:2], encoder.latent_dim))
+    yield taking_turns("refresh", "frames/s", whole, at_hand, size.turns)
+
+
+FIRST_STEP = """
+import os, sys
+from rig.envs.mujoco_batch import MujocoBatch
+MujocoBatch.step = lambda self, action: os._exit(0)
+from rig.cli import main
+main(["train", "device=cpu", "run_dir=" + sys.argv[1]])
+"""
+LIBRARIES = "import torch, mujoco, mujoco_warp, gymnasium, hydra"
+
+
+def startup(size: Size) -> Iterator[Row]:
+    """Seconds from `rig train` to its first env step, caches warm, against importing the libraries that it stands on."""
+
+    def seconds(program: str) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", program, folder], check=True, stderr=subprocess.DEVNULL)
+            return time.perf_counter() - start
+
+    seconds(FIRST_STEP)
+    pairs = [(seconds(FIRST_STEP), seconds(LIBRARIES)) for _ in range(size.turns)]
+    ratios = [its / ours for ours, its in pairs]
+    ours, its = (median(side) for side in zip(*pairs, strict=True))
+    yield Row("startup", ours, its, "s", its / ours, (max(ratios) - min(ratios)) / median(ratios))
+
+
+ROWS: dict[str, Callable[[Size], Iterator[Row]]] = {
+    row.__name__: row
+    for row in (
+        td3_update, sac_update, relabelled_sample, train_reach, replay_memory, vae_training,
+        bfloat16_update, matmul_share, sampling, refresh, startup,
+    )
+}  # fmt: skip
