@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add("train", lambda _: 0, takes_run=False)
     command = add("resume", _resume)
-    changes = "steps, replay.memory, checkpoint.* and evaluation.* may change"
+    changes = "steps, replay.memory, learner.compile, checkpoint.* and evaluation.* may change"
     command.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=changes)
     command = add("evaluate", _evaluate)
     command.add_argument("--episodes", type=_count, default=50, help="goals, one rollout each (50)")

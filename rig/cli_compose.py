@@ -34,7 +34,7 @@ from rig.config_io import from_mapping, plain, refuse_targets
 from rig.errors import UserError
 
 CONFIGS = Path(__file__).parent / "configs"
-RESUMABLE = ("steps", "replay.memory", "checkpoint.", "evaluation.")
+RESUMABLE = ("steps", "replay.memory", "learner.compile", "checkpoint.", "evaluation.")
 
 Job = Callable[[RunConfig], int]
 
@@ -68,7 +68,8 @@ def override(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     for item in parsed:
         key = item.key_or_group
         if not any(key == name or (name.endswith(".") and key.startswith(name)) for name in RESUMABLE):
-            raise UserError(f"{key} cannot change in a resumed run, only steps, replay.memory, checkpoint.* and evaluation.* can")
+            names = "steps, replay.memory, learner.compile, checkpoint.* and evaluation.*"
+            raise UserError(f"{key} cannot change in a resumed run, only {names} can")
         if item.is_sweep_override():
             raise UserError(f"'{item.input_line}' is a sweep; a resumed run takes one value")
         section, _, name = key.partition(".")

@@ -82,7 +82,7 @@ def _measure(learner: Learner, batch: Batch, eager: float, place: Path) -> None:
         if verdict.compiled >= eager:
             learner.compile_steps(False)
         print(f"an update takes {1e3 * eager:.1f} ms, compiled {1e3 * verdict.compiled:.1f} ms", file=sys.stderr)
-    with suppress(UserError):  # only time is lost if it cannot be kept
+    with suppress(OSError, UserError):  # only time is lost if it cannot be kept
         place.parent.mkdir(parents=True, exist_ok=True)
         files.write(place, json.dumps(verdict._asdict()).encode())
 

@@ -273,3 +273,23 @@ def test_the_agent_learns_to_go_where_it_is_told() -> None:
         place = (place + 0.5 * agent.learner.act(place, goal)).clamp(0, WIDTH - 1)
     idle = float((2.0 - goal).abs().mean())
     assert float((place - goal).abs().mean()) < 0.3 * idle
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("name", list(LEARNERS))
+def test_on_a_gpu_learning_never_waits_for_the_host(name: str) -> None:
+    device = torch.device("cuda")
+    entry: Any = LEARNERS[name]
+    agent = run(make(goals=Uniform(), learner=entry(entry.Config(), 1, 1, seeded(1))), HORIZON + 2)
+    for part in (agent.frame, agent.learner):
+        part.to(device)
+    for array in ("latent", "action", "goal"):
+        setattr(agent.replay, array, getattr(agent.replay, array).to(device))
+    agent.generator = torch.Generator(device).manual_seed(0)
+    agent.goals.sample = lambda count, generator: torch.rand((count, 1), generator=generator, device=device)
+    agent.learn(2)
+    try:
+        torch.cuda.set_sync_debug_mode("error")
+        agent.learn(4)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
