@@ -26,7 +26,7 @@ class SACConfig:
     hidden: tuple[int, ...] = (256, 256)  # units of each hidden layer, actor and critics [Haarnoja et al. 2018b: 256, 256]
     layer_norm: bool = True  # LayerNorm before each ReLU of the critics
     learning_rate: float = 1e-3  # Adam, actor, critics and temperature [Pong et al. 2019: 1e-3]
-    precision: str = "float32"  # of the updates' matrix products: float32 | bfloat16 | auto: bfloat16 where the hardware has it
+    precision: str = "float32"  # of the updates' wide layers: float32 | bfloat16 | auto: bfloat16 where the hardware has it
     compile: str = "auto"  # updates as compiled code: on | off | auto: where measured to be faster here, in runs long enough
     batch: int = 128  # transitions an update
     discount: float = 0.95  # per env step: a horizon of 20, about the steps that a reach or a push takes
