@@ -132,7 +132,7 @@ def update_row(name: str, ours: TD3 | SAC, kind: type[SB3TD3] | type[SB3SAC], si
 
 
 def td3_update(size: Size) -> Iterator[Row]:
-    """TD3 updates a second with relabelled batches of 256; networks 256-256, codes of 16; compiled, in bfloat16 where that is there.
+    """TD3 updates a second, relabelled batches of 256, networks 256-256, codes of 16; compiled, in bfloat16 if it is there.
 
     Against SB3's TD3 and HerReplayBuffer with the same sizes. SB3 has neither LayerNorm, so that ours has none here either, nor a
     setting for precision.
