@@ -27,7 +27,7 @@ from benchmark_rows import ROWS, Row, Size
 
 from rig.commands import keep_freed_memory
 
-QUICK, FULL = Size(5, 60, 200, 300, 80), Size(7, 200, 1000, 1000, 200)
+QUICK, FULL = Size(5, 60, 200, 300, 80), Size(7, 200, 1000, 800, 100)
 
 
 def machine() -> str:
