@@ -45,8 +45,12 @@ def write_json(path: Path, rows: Sequence[Row]) -> None:
     path.write_text(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
 
 
+BY_HAND = "## What limits them"
+"""From this line on the page is not ours to write."""
+
+
 def write_docs(folder: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
-    """The page and the CSV file that it is made from."""
+    """The CSV file, and the page down to `BY_HAND`."""
     with (folder / "results" / "benchmarks.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)])
         writer.writeheader()
@@ -66,7 +70,9 @@ turns' ratios. A ratio above 1 says that ours is faster, or smaller. Both have t
 """
     table = [f"| {r.name} | {r.ours:,.1f} | {r.peer:,.1f} | {r.unit} | {r.ratio:.2f} | {r.spread:.0%} |" for r in rows]
     notes = [f"**{name}**: {' '.join((ROWS[name].__doc__ or '').split())}" for name in names]
-    (folder / "benchmarks.md").write_text(head + "\n".join(table) + "\n\n" + "\n\n".join(notes) + "\n")
+    page = folder / "benchmarks.md"
+    kept = page.read_text().partition(BY_HAND) if page.exists() else ("", "", "")
+    page.write_text("\n\n".join((head + "\n".join(table), *notes, "".join(kept[1:]))).rstrip() + "\n")
 
 
 def main() -> int:
