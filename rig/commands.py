@@ -128,7 +128,7 @@ def _train_on(folder: Path, config: RunConfig, signals: Signals) -> int:
     agent = _make_agent(folder, config, representation)
     saver = _saver(folder, config, agent)
     saver.restore(loaded)
-    goes_on_compiled = loaded.meta["compiled"] and build.compile_setting(config) != "off"  # compiled code rounds otherwise
+    goes_on_compiled = loaded.meta.get("compiled") and build.compile_setting(config) != "off"  # compiled code rounds otherwise
     choose(agent, "on" if goes_on_compiled else "off", config.steps)
     print(f"going on with {folder} from step {loaded.step}", file=sys.stderr)
     return _train_policy(folder, config, agent, representation, saver, signals)
