@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add("train", lambda _: 0, takes_run=False)
     command = add("resume", _resume)
-    changes = "steps, replay.memory, learner.compile, checkpoint.* and evaluation.* may change"
+    changes = "changes, as in steps=30000; a setting that cannot change is refused with the list of those that can"
     command.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=changes)
     command = add("evaluate", _evaluate)
     command.add_argument("--episodes", type=_count, default=50, help="goals, one rollout each (50)")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,7 +35,7 @@ from rig.config_io import from_mapping, plain, refuse_targets
 from rig.errors import UserError
 
 CONFIGS = Path(__file__).parent / "configs"
-RESUMABLE = ("steps", "replay.memory", "learner.compile", "checkpoint.", "evaluation.")
+RESUMABLE = ("steps", "replay.memory", "learner.compile", "checkpoint.*", "evaluation.*")
 
 Job = Callable[[RunConfig], int]
 
@@ -67,9 +68,8 @@ def override(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
         parsed = _parse(overrides, None)
     for item in parsed:
         key = item.key_or_group
-        if not any(key == name or (name.endswith(".") and key.startswith(name)) for name in RESUMABLE):
-            names = "steps, replay.memory, learner.compile, checkpoint.* and evaluation.*"
-            raise UserError(f"{key} cannot change in a resumed run, only {names} can")
+        if not any(fnmatchcase(key, pattern) for pattern in RESUMABLE):
+            raise UserError(f"{key} cannot change in a resumed run, only {', '.join(RESUMABLE[:-1])} and {RESUMABLE[-1]} can")
         if item.is_sweep_override():
             raise UserError(f"'{item.input_line}' is a sweep; a resumed run takes one value")
         section, _, name = key.partition(".")

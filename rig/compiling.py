@@ -7,7 +7,8 @@ import json
 import os
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,32 +93,42 @@ def _compile(learner: Learner, batch: Batch) -> None:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(CACHE / "inductor"))
     try:
         learner.compile_steps(True)
-        _run(learner, batch, WARM_UP)
+        with _undone(learner):
+            _run(learner, batch, WARM_UP)
     except Exception as error:  # of the compiler's many
         learner.compile_steps(False)
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"updates cannot be compiled here: {reason}; type learner.compile=off") from error
 
 
-def _run(learner: Learner, batch: Batch, updates: int) -> None:
-    """Update on a made-up batch, and put the learner back as it was."""
+@contextmanager
+def _undone(learner: Learner) -> Generator[None]:
+    """Whatever is done to the learner inside, it is afterwards as it was."""
     before = {name: value.clone() for name, value in learner.state_dict().items()}
+    try:
+        yield
+    finally:
+        learner.load_state_dict(before)
+
+
+def _run(learner: Learner, batch: Batch, updates: int) -> None:
+    """Update on a made-up batch."""
     generator = torch.Generator(batch.latent.device).manual_seed(0)
     for _ in range(updates):
         learner.update(batch, generator)
-    learner.load_state_dict(before)
 
 
 def _seconds(learner: Learner, batch: Batch) -> float:
     """What an update takes: the best of five turns of ten."""
     best = float("inf")
-    _run(learner, batch, WARM_UP)
-    for _ in range(5):
-        start = time.perf_counter()
-        _run(learner, batch, 10)
-        if batch.latent.is_cuda:
-            torch.cuda.synchronize()
-        best = min(best, (time.perf_counter() - start) / 10)
+    with _undone(learner):
+        _run(learner, batch, WARM_UP)
+        for _ in range(5):
+            start = time.perf_counter()
+            _run(learner, batch, 10)
+            if batch.latent.is_cuda:
+                torch.cuda.synchronize()
+            best = min(best, (time.perf_counter() - start) / 10)
     return best
 
 

@@ -17,7 +17,6 @@ import os
 import platform
 import shlex
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -46,11 +45,13 @@ def write_json(path: Path, rows: Sequence[Row]) -> None:
 
 
 BY_HAND = "## What limits them"
-"""From this line on the page is not ours to write."""
+"""The page is written down to this line; what follows it stays as it is."""
 
 
-def write_docs(folder: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
+def write_docs(folder: Path, rows: Sequence[Row], names: Sequence[str], quick: bool) -> None:
     """The CSV file, and the page down to `BY_HAND`."""
+    chosen = [] if list(names) == list(ROWS) else ["--rows", *names]
+    command = ["python", "scripts/benchmark.py", *["--quick"] * quick, *chosen, "--docs", "docs"]
     with (folder / "results" / "benchmarks.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)])
         writer.writeheader()
@@ -61,7 +62,7 @@ def write_docs(folder: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
 Ours and a named peer take turns in one process; figures are medians, and spread is (largest - smallest) / median of the single
 turns' ratios. A ratio above 1 says that ours is faster, or smaller. Both have the same memory allocator settings and threads.
 
-    {shlex.join(["python", *sys.argv])}
+    {shlex.join(command)}
 
 {machine()}; commit {commit}. This file and [results/benchmarks.csv](results/benchmarks.csv) are what that command wrote.
 
@@ -97,7 +98,7 @@ def main() -> int:
         if options.json:
             write_json(options.json, rows)
         if options.docs:
-            write_docs(options.docs, rows, options.rows)
+            write_docs(options.docs, rows, options.rows, options.quick)
     return 0
 
 

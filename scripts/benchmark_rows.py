@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -23,7 +23,7 @@ from rig.algorithm import RIG
 from rig.cli_compose import compose
 from rig.encoders.beta_vae import BetaVAE, BetaVAEConfig
 from rig.encoders.oracle import Oracle, OracleConfig
-from rig.encoders.vae import VAETraining
+from rig.encoders.vae import VAETraining, fit_vae
 from rig.goals.frame import IdentityConfig, LatentFrame
 from rig.goals.gaussian import StandardNormal, StandardNormalConfig
 from rig.learners import SAC, TD3
@@ -74,10 +74,15 @@ def taking_turns(name: str, unit: str, ours: Work, peer: Work, turns: int) -> Ro
 
     for work in (ours, peer):
         rate(work)
-    pairs = [(rate(ours), rate(peer)) for _ in range(turns)]
-    ratios = [a / b for a, b in pairs]
+    return row_of(name, unit, [(rate(ours), rate(peer)) for _ in range(turns)])
+
+
+def row_of(name: str, unit: str, pairs: Sequence[tuple[float, float]], *, less_is_better: bool = False) -> Row:
+    """What ours and the peer were found to have, turn by turn."""
     mine, its = (median(side) for side in zip(*pairs, strict=True))
-    return Row(name, mine, its, unit, mine / its, (max(ratios) - min(ratios)) / median(ratios))
+    ratios = [b / a if less_is_better else a / b for a, b in pairs]
+    spread = (max(ratios) - min(ratios)) / median(ratios)
+    return Row(name, mine, its, unit, its / mine if less_is_better else mine / its, spread)
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -152,22 +157,34 @@ def float32_update(size: Size) -> Iterator[Row]:
 
 
 def matmul_share(size: Size) -> Iterator[Row]:
-    """GFLOP/s of the matrix products in TD3 and SAC updates with relabelled batches of 4,096, against the most that this device
-    does in one large float32 product: the ratio is the share of the peak. Everything else an update does counts as time only."""
+    """GFLOP/s of the matrix products in TD3 and SAC updates with relabelled batches of 4,096: the ratio is the share of the peak.
+
+    The peak is the most that this device does in one large float32 product. Everything else an update does counts as time only.
+    """
     peak = peak_flops(CPU) / 1e9
     for kind, settings in ((TD3, TD3Config()), (SAC, SACConfig())):
         agent = agent_of(kind(settings, DIM, peers.ACTION, seeded(0)), 4096)
         with agent.learner.as_written(), FlopCounterMode(display=False) as counter:
             agent.learn(2)
         each = counter.get_total_flops() / 2 / 1e9
-        rates: list[float] = []
+        seconds: list[float] = []
         for _ in range(size.turns):
             start = time.perf_counter()
             agent.learn(4)
-            rates.append(4 * each / (time.perf_counter() - start))
-        found = median(rates)
-        spread = (max(rates) - min(rates)) / found
-        yield Row(f"matmul_share_{settings.name}", found, peak, "GFLOP/s", found / peak, spread)
+            seconds.append(time.perf_counter() - start)
+        yield row_of(f"matmul_share_{settings.name}", "GFLOP/s", [(4 * each / each_turn, peak) for each_turn in seconds])
+
+
+def sampling_from(transitions: int, size: Size) -> Work:
+    """Draws batches from a ring of so many transitions with 48×48 pictures."""
+    ring, generator = filled_ring(transitions, (48, 48, 3)), seeded(1)
+
+    def work() -> int:
+        for _ in range(size.samples):
+            ring.sample(1, BATCH, RelabelConfig(), 0, generator)
+        return size.samples
+
+    return work
 
 
 def relabelled_sample(size: Size) -> Iterator[Row]:
@@ -175,14 +192,8 @@ def relabelled_sample(size: Size) -> Iterator[Row]:
 
     41 GB of them: its pages stay untouched, so that it reads the one page of zeros from the cache, to its advantage.
     """
-    ring, generator = filled_ring(1_000_000, (48, 48, 3)), seeded(1)
     buffer = peers.her_buffer(1_000_000, peers.Codes((48, 48, 3), np.uint8))
     peers.fill(buffer, HORIZON, None)
-
-    def mine() -> int:
-        for _ in range(size.samples):
-            ring.sample(1, BATCH, RelabelConfig(), 0, generator)
-        return size.samples
 
     few = max(1, size.samples // 100)
 
@@ -191,7 +202,7 @@ def relabelled_sample(size: Size) -> Iterator[Row]:
             buffer.sample(BATCH)
         return few
 
-    yield taking_turns("relabelled_sample", "batches/s", mine, its, size.turns)
+    yield taking_turns("relabelled_sample", "batches/s", sampling_from(1_000_000, size), its, size.turns)
 
 
 def replay_memory(size: Size) -> Iterator[Row]:
@@ -212,7 +223,7 @@ def vae_training(size: Size) -> Iterator[Row]:
     theirs.standardise.fit(frames)
 
     def mine() -> int:
-        ours.fit(frames, seeded(1), silent)
+        fit_vae(frames, ours.standardise, [ours], ours.posterior, ours.reconstruct, settings, seeded(1), silent)
         return size.vae_steps * batch
 
     def its(workers: int = 0) -> int:
@@ -261,18 +272,9 @@ def train_reach(size: Size) -> Iterator[Row]:
 def sampling(size: Size) -> Iterator[Row]:
     """256 relabelled transitions out of 1e4, 1e5 and 1e6 with 48×48 pictures, against the same out of 1e4: 1 is no dependence."""
 
-    def from_ring(transitions: int) -> Work:
-        ring, generator = filled_ring(transitions, (48, 48, 3)), seeded(1)
-
-        def work() -> int:
-            for _ in range(size.samples):
-                ring.sample(1, BATCH, RelabelConfig(), 0, generator)
-            return size.samples
-
-        return work
-
     for exponent in (4, 5, 6):
-        yield taking_turns(f"sampling_1e{exponent}", "batches/s", from_ring(10**exponent), from_ring(10**4), size.turns)
+        mine, its = sampling_from(10**exponent, size), sampling_from(10**4, size)
+        yield taking_turns(f"sampling_1e{exponent}", "batches/s", mine, its, size.turns)
 
 
 def refresh(size: Size) -> Iterator[Row]:
@@ -317,9 +319,7 @@ def startup(size: Size) -> Iterator[Row]:
 
     seconds(FIRST_STEP)
     pairs = [(seconds(FIRST_STEP), seconds(LIBRARIES)) for _ in range(size.turns)]
-    ratios = [its / ours for ours, its in pairs]
-    ours, its = (median(side) for side in zip(*pairs, strict=True))
-    yield Row("startup", ours, its, "s", its / ours, (max(ratios) - min(ratios)) / median(ratios))
+    yield row_of("startup", "s", pairs, less_is_better=True)
 
 
 ROWS: dict[str, Callable[[Size], Iterator[Row]]] = {

@@ -289,7 +289,8 @@ def test_on_a_gpu_learning_never_waits_for_the_host(name: str) -> None:
     agent.goals.sample = lambda count, generator: torch.rand((count, 1), generator=generator, device=device)
     agent.learn(2)
     try:
-        torch.cuda.set_sync_debug_mode("error")
-        agent.learn(4)
+        torch.cuda.set_sync_debug_mode("error")  # waiting raises
+        metrics = agent.learn(4)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert all(value.is_cuda and value.isfinite() for value in metrics.values())

@@ -48,7 +48,7 @@ class Slope(Learner):
         return {"loss": self.slope_step(batch.latent)}
 
     def act(self, latent: Tensor, goal: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        raise NotImplementedError
+        return torch.zeros(len(latent), 1)
 
 
 class Uncompilable(Slope):
@@ -92,7 +92,7 @@ def test_compiled_updates_are_the_same(name: str) -> None:
         metrics, others = plain.update(batch, generators[0]), fast.update(batch, generators[1])
         assert metrics.keys() == others.keys()
         assert_same(others, metrics, 1e-5)
-    states = [{key: value for key, value in learner.state_dict().items()} for learner in (fast, plain)]
+    states = [learner.state_dict() for learner in (fast, plain)]
     assert any(key.endswith("exp_avg") for key in states[0])
     assert_same(*states, 1e-5)
     with fast.as_written():

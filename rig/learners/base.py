@@ -52,8 +52,10 @@ class Learner(nn.Module, ABC):
     def as_written(self) -> Generator[None]:
         """Inside, updates are not compiled, for those who want to see every operation."""
         kept = {step: vars(self).pop(step) for step in self.steps if step in vars(self)}
-        yield
-        vars(self).update(kept)
+        try:
+            yield
+        finally:
+            vars(self).update(kept)
 
 
 def compiled(step: Callable[..., Any]) -> Callable[..., Any]:

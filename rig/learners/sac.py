@@ -63,7 +63,7 @@ class SAC(Learner):
 
         Source: Haarnoja et al. 2018b, appendix C, with log(1 - tanh²x) = 2·(log 2 - x - softplus(-2x)), exact for any x.
         """
-        mean, log_std = self.actor(policy_input)[0].float().chunk(2, 1)
+        mean, log_std = self.actor(policy_input)[0].chunk(2, 1)
         log_std = log_std.clamp(*LOG_STD_BOUNDS)
         before = mean + log_std.exp() * noise
         gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
@@ -87,17 +87,17 @@ class SAC(Learner):
         with torch.no_grad():
             next_input = torch.cat((batch.next_latent, batch.goal), 1)
             next_action, next_log_prob = self.policy(next_input, noise)
-            next_value = self.target_critics(torch.cat((next_input, next_action), 1))[..., 0].amin(0).float()
+            next_value = self.target_critics(torch.cat((next_input, next_action), 1))[..., 0].amin(0)
             soft_value = next_value - self.log_temperature.exp() * next_log_prob
             target = batch.reward + self.config.discount * soft_value
-        value = self.critics(torch.cat((batch.latent, batch.goal, batch.action), 1))[..., 0].float()
+        value = self.critics(torch.cat((batch.latent, batch.goal, batch.action), 1))[..., 0]
         return 0.5 * len(value) * mse_loss(value, target.expand_as(value)), value
 
     def actor_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
         """mean(α log π - min Q), and the log-densities f32[B] of the actions drawn. Source: Haarnoja et al. 2018b, equation 7."""
         policy_input = torch.cat((batch.latent, batch.goal), 1)
         action, log_prob = self.policy(policy_input, noise)
-        value = self.critics(torch.cat((policy_input, action), 1))[..., 0].amin(0).float()
+        value = self.critics(torch.cat((policy_input, action), 1))[..., 0].amin(0)
         return (self.log_temperature.exp().detach() * log_prob - value).mean(), log_prob
 
     def temperature_loss(self, log_prob: Tensor) -> Tensor:

@@ -78,17 +78,17 @@ class TD3(Learner):
         with torch.no_grad():
             next_input = torch.cat((batch.next_latent, batch.goal), 1)
             smoothing = (noise * self.config.target_noise).clamp(-self.config.target_clip, self.config.target_clip)
-            next_action = (torch.tanh(self.target_actor(next_input)[0].float()) + smoothing).clamp(-1, 1)
-            next_value = self.target_critics(torch.cat((next_input, next_action), 1))[..., 0].amin(0).float()
+            next_action = (torch.tanh(self.target_actor(next_input)[0]) + smoothing).clamp(-1, 1)
+            next_value = self.target_critics(torch.cat((next_input, next_action), 1))[..., 0].amin(0)
             target = batch.reward + self.config.discount * next_value
-        value = self.critics(torch.cat((batch.latent, batch.goal, batch.action), 1))[..., 0].float()
+        value = self.critics(torch.cat((batch.latent, batch.goal, batch.action), 1))[..., 0]
         return len(value) * mse_loss(value, target.expand_as(value)), value
 
     def actor_loss(self, batch: Batch) -> Tensor:
         """-mean Q1(s, π(s)): the deterministic policy gradient (Fujimoto et al. 2018, Algorithm 1, line 12)."""
         policy_input = torch.cat((batch.latent, batch.goal), 1)
-        action = torch.tanh(self.actor(policy_input)[0].float())
-        return -self.critics(torch.cat((policy_input, action), 1), members=1).float().mean()
+        action = torch.tanh(self.actor(policy_input)[0])
+        return -self.critics(torch.cat((policy_input, action), 1), members=1).mean()
 
     def critic_step(self, batch: Batch, noise: Tensor) -> dict[str, Tensor]:
         """One step of the critics."""

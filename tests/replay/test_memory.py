@@ -14,14 +14,13 @@ from torch import Tensor
 from rig.config_check import OPTIONS
 from rig.encoders.beta_vae import BetaVAE, BetaVAEConfig
 from rig.errors import UserError
-from rig.replay import RelabelConfig, Ring
+from rig.replay import Ring
 from rig.replay.memory import MEMORIES, on_disk
-from tests.replay.test_ring import HORIZON, WORLDS, draw, play, same_samples
+from tests.replay.test_ring import HORIZON, MIXED, WORLDS, draw, play, same_samples
 
 CPU = torch.device("cpu")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here"))]
 MAPS = Path("/proc/self/maps")
-MIXED = RelabelConfig("rig", 0.25, 0.25, 0.5)
 
 
 def ring_in(memory: str, folder: Path, device: torch.device = CPU) -> Ring:

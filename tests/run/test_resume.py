@@ -100,7 +100,6 @@ def test_a_run_with_compiled_updates_resumes_with_them(tmp_path: Path) -> None:
     other = copy(whole, tmp_path / "other", upto=3 * EVERY)
     done("resume", other, "learner.compile=off")
     assert not everything(other)["meta"]["compiled"]
-    assert everything(other)["replay/latent"].shape == everything(whole)["replay/latent"].shape
 
 
 def test_worlds_that_draw_their_starts_are_evaluated_from_the_same_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
