@@ -152,9 +152,9 @@ class RIG:
         sample, imagined = self.replay.sample(updates, self.batch, self.relabel, self.encoder.version, self.generator)
         count = imagined.stop - imagined.start
         sample.goal[:, imagined] = self.imagine(updates * count).unflatten(0, (updates, count))
+        rewards = self.reward(sample.next_latent.flatten(0, 1), sample.goal.flatten(0, 1), self.frame.weight)
         metrics: dict[str, Tensor] = {}
-        for latent, goal, action, after in zip(*sample, strict=True):
-            reward = self.reward(after, goal, self.frame.weight)
+        for latent, goal, action, after, reward in zip(*sample, rewards.unflatten(0, (updates, -1)), strict=True):
             metrics |= self.learner.update(Batch(latent, goal, action, reward, after), self.generator)
         return metrics
 

@@ -24,8 +24,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rig
 WORTH_MEASURING = 120.0
 """Seconds of updates that a run must have before it spends most of a minute on finding out how fast they could be."""
 
-WARM_UP = 4
-"""Updates that have run every step once."""
+WARM_UP = 8
+"""Updates in which every step was compiled, captured where it can be, and replayed."""
 
 
 class Verdict(NamedTuple):

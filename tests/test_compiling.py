@@ -19,6 +19,7 @@ from rig.learners import LEARNERS, TD3
 from rig.learners.base import Learner
 from rig.learners.td3 import TD3Config
 from rig.types import Batch
+from tests.replay.test_memory import DEVICES
 from tests.test_algorithm import make
 from tests.test_learners import ACTION, LATENT, assert_same, batches, draws
 
@@ -37,15 +38,15 @@ class Slope(Learner):
         self.config = "slope"
         self.weight = torch.nn.Parameter(torch.zeros(()))
 
-    def slope_step(self, latent: Tensor) -> Tensor:
+    def slope_step(self, latent: Tensor) -> dict[str, Tensor]:
         loss = (self.weight - latent).square().mean()
         (gradient,) = torch.autograd.grad(loss, self.weight)
         with torch.no_grad():
             self.weight.sub_(0.1 * gradient)
-        return loss.detach()
+        return {"loss": loss.detach()}
 
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        return {"loss": self.slope_step(batch.latent)}
+        return self.slope_step(batch.latent)
 
     def act(self, latent: Tensor, goal: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return torch.zeros(len(latent), 1)
@@ -54,9 +55,9 @@ class Slope(Learner):
 class Uncompilable(Slope):
     """Its step looks at a number, which stops a compiler."""
 
-    def slope_step(self, latent: Tensor) -> Tensor:
+    def slope_step(self, latent: Tensor) -> dict[str, Tensor]:
         print(latent.mean().item(), end="")
-        return latent.mean()
+        return {"loss": latent.mean()}
 
 
 @pytest.fixture(autouse=True)
@@ -80,15 +81,17 @@ def remember(agent: RIG, verdict: Verdict, cache: Path, monkeypatch: pytest.Monk
 
 
 @needs_compiler
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", list(LEARNERS))
-def test_compiled_updates_are_the_same(name: str) -> None:
+def test_compiled_updates_are_the_same(name: str, device: str) -> None:
     """Ten updates from the same weights: metrics, weights and Adam's memory, and back to the code as written."""
     entry: Any = LEARNERS[name]
-    plain, fast = (entry(entry.Config(hidden=(32, 16)), LATENT, ACTION, draws(0)) for _ in range(2))
+    plain, fast = (entry(entry.Config(hidden=(32, 16)), LATENT, ACTION, draws(0)).to(device) for _ in range(2))
     fast.compile_steps(True)
-    generators = draws(4), draws(4)
+    generators = [torch.Generator(device).manual_seed(4) for _ in range(2)]
     assert fast.compiled and not plain.compiled
-    for batch in batches(10):
+    for cpu in batches(10):
+        batch = Batch(*(part.to(device) for part in cpu))
         metrics, others = plain.update(batch, generators[0]), fast.update(batch, generators[1])
         assert metrics.keys() == others.keys()
         assert_same(others, metrics, 1e-5)

@@ -23,7 +23,7 @@ class Learner(nn.Module, ABC):
 
     config: Any
     steps: ClassVar[tuple[str, ...]] = ()
-    """Methods that an update consists of: tensors in, tensors out, nothing drawn at random; these can be compiled."""
+    """Methods that an update consists of: tensors in, metrics out, nothing drawn at random; these can be compiled."""
 
     @abstractmethod
     def act(self, latent: Tensor, goal: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -46,7 +46,7 @@ class Learner(nn.Module, ABC):
         for step in self.steps:
             vars(self).pop(step, None)
             if on:
-                setattr(self, step, compiled(getattr(self, step)))
+                setattr(self, step, compiled(getattr(self, step), next(self.parameters()).device))
 
     @contextmanager
     def as_written(self) -> Generator[None]:
@@ -58,10 +58,21 @@ class Learner(nn.Module, ABC):
             vars(self).update(kept)
 
 
-def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of tensors as one compiled graph, its gradients and optimiser included."""
+Step = Callable[..., dict[str, Tensor]]
+
+
+def compiled(step: Step, device: torch.device) -> Step:
+    """A step as one compiled graph, its gradients and optimiser included; on CUDA, captured once and replayed."""
     import torch._dynamo  # slow to import, and most runs do without
 
     torch._dynamo.config.trace_autograd_ops = True
     torch.compiler.assume_constant_result(trains_in_bfloat16)  # it asks the hardware, which no graph can
-    return torch.compile(step, fullgraph=True, dynamic=False)
+    if device.type != "cuda":
+        return torch.compile(step, fullgraph=True, dynamic=False)
+    captured = torch.compile(step, fullgraph=True, dynamic=False, mode="reduce-overhead")
+
+    def replay(*tensors: Any) -> dict[str, Tensor]:
+        torch.compiler.cudagraph_mark_step_begin()
+        return {name: value.clone() for name, value in captured(*tensors).items()}  # the next replay overwrites them
+
+    return replay
