@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import mujoco
-    import numpy as np
+    from .task import Worlds
 
 HEIGHT = 0.025
 """Of the hand's centre above the table, metres: 5 mm clear of it."""
@@ -17,16 +16,16 @@ LEASH = 0.025
 blocked one: the target must not run away unseen, or the hand would ignore the first actions that lead back."""
 
 
-def place_hand(data: mujoco.MjData, x: float, y: float) -> None:
-    """Put the hand and its target at x, y (metres), upright; velocities are the caller's business."""
-    data.mocap_pos[0] = (x, y, HEIGHT)
-    data.mocap_quat[0] = (1.0, 0.0, 0.0, 0.0)
-    data.qpos[:7] = (x, y, HEIGHT, 1.0, 0.0, 0.0, 0.0)
+def place_hand(worlds: Worlds, place: Any) -> None:
+    """Put the hands and their targets at x, y [N, 2] (metres), upright; velocities are the caller's business."""
+    for position, quaternion in ((worlds.mocap_pos[:, 0], worlds.mocap_quat[:, 0]), (worlds.qpos[:, :3], worlds.qpos[:, 3:7])):
+        position[:, :2], position[:, 2] = place, HEIGHT
+        quaternion[:, 0], quaternion[:, 1:] = 1.0, 0.0
 
 
-def move_hand(data: mujoco.MjData, action: np.ndarray, low: tuple[float, ...], high: tuple[float, ...]) -> None:
-    """Move the hand's target by action f32[2] in [-1, 1], kept between low and high (x, y in metres)."""
-    target, hand = data.mocap_pos[0], data.qpos
+def move_hand(worlds: Worlds, action: Any, low: tuple[float, ...], high: tuple[float, ...]) -> None:
+    """Move the hands' targets by actions [N, 2] in [-1, 1], kept between low and high (x, y in metres)."""
+    target, hand = worlds.mocap_pos[:, 0], worlds.qpos
     for axis in (0, 1):
-        moved, at = float(target[axis]) + ACTION_SCALE * float(action[axis]), float(hand[axis])
-        target[axis] = min(max(moved, at - LEASH, low[axis]), at + LEASH, high[axis])
+        moved, at = target[:, axis] + ACTION_SCALE * action[:, axis], hand[:, axis]
+        target[:, axis] = moved.clip(at - LEASH, at + LEASH).clip(low[axis], high[axis])

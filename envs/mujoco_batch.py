@@ -11,6 +11,7 @@ import numpy as np
 
 from .batch import BatchEnv, Observation
 from .gl_render import GLRenderer
+from .task import Worlds
 from .warp_render import WarpRenderer
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class MujocoBatch(BatchEnv):
         self._model = task.model()
         self._worlds = [mujoco.MjData(self._model) for _ in range(num_envs)]
         self._stage = mujoco.MjData(self._model)
+        self._views = [_views(data) for data in self._worlds]
         self._state = np.zeros((num_envs, task.state_dim), dtype=np.float32)
         self._rng = np.random.Generator(np.random.PCG64(seed))
         self._renderer: Renderer = RENDERERS[render](self._model, size, num_envs)
@@ -111,7 +113,7 @@ class MujocoBatch(BatchEnv):
 
     def step(self, action: np.ndarray) -> Observation:
         """See BatchEnv."""
-        action = np.clip(_checked("action", action, (self.num_envs, self.action_dim)), -1.0, 1.0)
+        action = np.clip(_checked("action", action, (self.num_envs, self.action_dim)), -1.0, 1.0).astype(np.float64)
         if self._pool is None:
             self._advance(self._shares[0], action)
         else:
@@ -166,17 +168,17 @@ class MujocoBatch(BatchEnv):
     def _place(self, rows: np.ndarray, state: np.ndarray) -> None:
         for row, chosen in zip(rows, state, strict=True):
             self._pose(self._worlds[row], chosen)
-            self.task.read_state(self._worlds[row], self._state[row])
+            self.task.read_state(self._views[row], self._state[row : row + 1])
 
     def _pose(self, data: mujoco.MjData, state: np.ndarray) -> None:
         mujoco.mj_resetData(self._model, data)
-        self.task.write_state(data, state)
+        self.task.write_state(_views(data), state[None])
         mujoco.mj_kinematics(self._model, data)
         mujoco.mj_camlight(self._model, data)
 
     def _advance(self, rows: np.ndarray, action: np.ndarray) -> None:
         for row in rows:
-            self.task.apply_action(self._worlds[row], action[row])
+            self.task.apply_action(self._views[row], action[row : row + 1])
             mujoco.mj_step(self._model, self._worlds[row], nstep=self.task.substeps)
         self._refresh(rows)
 
@@ -185,10 +187,15 @@ class MujocoBatch(BatchEnv):
         for row in rows:
             mujoco.mj_kinematics(self._model, self._worlds[row])
             mujoco.mj_camlight(self._model, self._worlds[row])
-            self.task.read_state(self._worlds[row], self._state[row])
+            self.task.read_state(self._views[row], self._state[row : row + 1])
 
     def _observe(self) -> Observation:
         return Observation(self._renderer.draw(self._worlds, self.num_envs), self._state.copy())
+
+
+def _views(data: mujoco.MjData) -> Worlds:
+    """One world's arrays with a first axis of 1."""
+    return Worlds(data.qpos[None], data.mocap_pos[None], data.mocap_quat[None], data.ctrl[None])
 
 
 def _checked(name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
 from .hand import move_hand, place_hand
-from .task import Factor, Task, uniform
-
-if TYPE_CHECKING:
-    import mujoco
+from .task import Factor, Task, Worlds, uniform
 
 CLEARANCE = 0.07
 """Least distance between the centres of hand and puck in a drawn state, metres: they touch at 0.065."""
@@ -50,19 +47,19 @@ class Push(Task):
         """f32[n, 4]: hand and puck uniform over the kept region, clear of each other."""
         return _apart(rng, n, self.state_low, self.state_high)
 
-    def write_state(self, data: mujoco.MjData, state: np.ndarray) -> None:
-        """Put hand and puck at state f32[4], at rest."""
-        place_hand(data, float(state[0]), float(state[1]))
-        data.qpos[7:9] = state[2:4]
+    def write_state(self, worlds: Worlds, state: Any) -> None:
+        """Put hand and puck at states [N, 4], at rest."""
+        place_hand(worlds, state[:, :2])
+        worlds.qpos[:, 7:9] = state[:, 2:]
 
-    def read_state(self, data: mujoco.MjData, out: np.ndarray) -> None:
-        """Write the hand's and the puck's x, y to out f32[4]."""
-        out[:2] = data.qpos[:2]
-        out[2:] = data.qpos[7:9]
+    def read_state(self, worlds: Worlds, out: Any) -> None:
+        """Write the hand's and the puck's x, y to out f32[N, 4]."""
+        out[:, :2] = worlds.qpos[:, :2]
+        out[:, 2:] = worlds.qpos[:, 7:9]
 
-    def apply_action(self, data: mujoco.MjData, action: np.ndarray) -> None:
-        """Move the hand's target by action f32[2] times 2 cm."""
-        move_hand(data, action, self.state_low[:2], self.state_high[:2])
+    def apply_action(self, worlds: Worlds, action: Any) -> None:
+        """Move the hand's target by actions [N, 2] times 2 cm."""
+        move_hand(worlds, action, self.state_low[:2], self.state_high[:2])
 
 
 def _apart(rng: np.random.Generator, n: int, low: tuple[float, ...], high: tuple[float, ...]) -> np.ndarray:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
 from .hand import move_hand, place_hand
-from .task import Factor, Task, uniform
-
-if TYPE_CHECKING:
-    import mujoco
+from .task import Factor, Task, Worlds, uniform
 
 
 @final
@@ -46,14 +43,14 @@ class Reach(Task):
         """f32[n, 2]: uniform over the kept region."""
         return uniform(rng, n, self.state_low, self.state_high)
 
-    def write_state(self, data: mujoco.MjData, state: np.ndarray) -> None:
-        """Put the hand at state f32[2], at rest."""
-        place_hand(data, float(state[0]), float(state[1]))
+    def write_state(self, worlds: Worlds, state: Any) -> None:
+        """Put the hand at states [N, 2], at rest."""
+        place_hand(worlds, state)
 
-    def read_state(self, data: mujoco.MjData, out: np.ndarray) -> None:
-        """Write the hand's x, y to out f32[2]."""
-        out[:] = data.qpos[:2]
+    def read_state(self, worlds: Worlds, out: Any) -> None:
+        """Write the hand's x, y to out f32[N, 2]."""
+        out[:] = worlds.qpos[:, :2]
 
-    def apply_action(self, data: mujoco.MjData, action: np.ndarray) -> None:
-        """Move the hand's target by action f32[2] times 2 cm."""
-        move_hand(data, action, self.state_low, self.state_high)
+    def apply_action(self, worlds: Worlds, action: Any) -> None:
+        """Move the hand's target by actions [N, 2] times 2 cm."""
+        move_hand(worlds, action, self.state_low, self.state_high)

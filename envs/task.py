@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,23 @@ if TYPE_CHECKING:
     import mujoco
 
 ASSETS = Path(__file__).parent / "assets"
+
+
+class Worlds(NamedTuple):
+    """Views of what a task reads and writes in N worlds, one row each, in MuJoCo's terms and units.
+
+    numpy f64 where MuJoCo's C engine steps them. The hooks of a task use nothing but indexing, arithmetic and `clip`, so that
+    arrays of other libraries do as well.
+    """
+
+    qpos: Any
+    """[N, nq], joint positions."""
+    mocap_pos: Any
+    """[N, M, 3], metres."""
+    mocap_quat: Any
+    """[N, M, 4]."""
+    ctrl: Any
+    """[N, U], of the actuators."""
 
 
 class Factor(NamedTuple):
@@ -86,16 +103,16 @@ class Task(ABC):
         """f32[n, S]: states spread evenly over the kept region."""
 
     @abstractmethod
-    def write_state(self, data: mujoco.MjData, state: np.ndarray) -> None:
-        """Put a freshly reset world into state f32[S], at rest. The caller refreshes the kinematics."""
+    def write_state(self, worlds: Worlds, state: Any) -> None:
+        """Put freshly reset worlds into states [N, S], at rest. The caller refreshes the kinematics."""
 
     @abstractmethod
-    def read_state(self, data: mujoco.MjData, out: np.ndarray) -> None:
-        """Write the world's state to out f32[S]."""
+    def read_state(self, worlds: Worlds, out: Any) -> None:
+        """Write the worlds' states to out f32[N, S]."""
 
     @abstractmethod
-    def apply_action(self, data: mujoco.MjData, action: np.ndarray) -> None:
-        """Set the controls for one env step from action f32[A] in [-1, 1]. The caller steps the physics."""
+    def apply_action(self, worlds: Worlds, action: Any) -> None:
+        """Set the controls for one env step from actions f64[N, A] in [-1, 1]. The caller steps the physics."""
 
 
 def uniform(rng: np.random.Generator, n: int, low: tuple[float, ...], high: tuple[float, ...]) -> np.ndarray:

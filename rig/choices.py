@@ -80,14 +80,14 @@ def find(group: str, name: str) -> Choice:
         entry = table[name]
     else:
         raise unknown(group, name, table, group + "={}")
-    return Choice(name, entry, replace(_settings(group, entry)(), name=name))
+    return Choice(name, entry, replace(_settings(group, entry), name=name))
 
 
-def _settings(group: str, entry: Any) -> type[Any]:
-    """The dataclass of an entry's settings; an entry may be its own."""
+def _settings(group: str, entry: Any) -> Any:
+    """An entry's settings at their defaults; an entry may be their dataclass itself."""
     if group == "task":
-        return TaskConfig
-    return entry if isinstance(entry, type) and is_dataclass(entry) else entry.Config
+        return TaskConfig(horizon=entry.horizon)
+    return entry() if isinstance(entry, type) and is_dataclass(entry) else entry.Config()
 
 
 def _plug_in(group: str, name: str) -> Any:
