@@ -16,7 +16,7 @@ class TaskConfig:
 
     name: str = "reach"  # id in rig.envs.TASKS
     size: int = 48  # pixels, side of the square camera image
-    horizon: int = 50  # env steps an episode, by default the task's own [multiworld: 50 reach, 100 push; our trials use 50 for both]
+    horizon: int = 50  # env steps an episode, by default the task's own [multiworld: 50 reach, 100 push; our trials: 50]
 
 
 @dataclass(frozen=True)
