@@ -80,7 +80,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "render": ("warp", "gl"),
 }
 
-HALVINGS = {"beta_vae": 8, "spatial_vae": 2}
+HALVINGS = {"spatial_vae": 2}
 """Encoder -> what the side of a picture must be a multiple of, because it is halved so often; said before anything is made."""
 
 

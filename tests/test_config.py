@@ -125,7 +125,6 @@ def test_out_of_range_is_refused(path: str) -> None:
         ({"device": "gpu"}, r"device must be auto, cpu or cuda, got 'gpu'; try device=auto"),
         ({"render": "egl"}, r"render must be warp or gl, got 'egl'"),
         ({"collect__reset": "begin"}, r"collect.reset must be start or random, got 'begin'"),
-        ({"task__size": 50}, r"task.size must be a multiple of 8 for encoder=beta_vae, got 50; try task.size=48"),
         ({"task__size": 33, "encoder__name": "spatial_vae"}, r"task.size must be a multiple of 2 for .* try task.size=32"),
         ({"steps": 900}, r"random_steps=1000 leaves none of steps=900 to learn in; try random_steps=90"),
         ({"replay__capacity": 99, "num_envs": 2}, r"replay.capacity must hold .* = 100, got 99; try replay.capacity=1000"),

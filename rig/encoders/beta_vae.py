@@ -33,12 +33,12 @@ class BetaVAE(VAE):
     def __init__(self, config: BetaVAEConfig, frame_shape: tuple[int, int, int], generator: torch.Generator) -> None:
         super().__init__(frame_shape, config.training)
         height, width, channels = frame_shape
-        if height % 8 or width % 8:
-            raise ValueError(f"beta_vae halves the picture three times and needs sides divisible by 8, got {height}×{width}")
         self.config = config
         self.latent_dim = config.latent_dim
         c = config.width
         grid = (2 * c, height // 8, width // 8)
+        # Halving an odd side drops a row, which doubling must add again: at 84, whose halves are 42, 21 and 10, the first has to.
+        odd = [(height // n % 2, width // n % 2) for n in (4, 2, 1)]
         flat = grid[0] * grid[1] * grid[2]
         self.trunk = nn.Sequential(
             nn.Conv2d(channels, c, 4, 2, 1), nn.ReLU(),
@@ -50,9 +50,9 @@ class BetaVAE(VAE):
         self.decoder = nn.Sequential(
             nn.Linear(config.latent_dim, config.hidden), nn.ReLU(),
             nn.Linear(config.hidden, flat), nn.ReLU(), nn.Unflatten(1, grid),
-            nn.ConvTranspose2d(2 * c, 2 * c, 4, 2, 1), nn.ReLU(),
-            nn.ConvTranspose2d(2 * c, c, 4, 2, 1), nn.ReLU(),
-            nn.ConvTranspose2d(c, channels, 4, 2, 1),
+            nn.ConvTranspose2d(2 * c, 2 * c, 4, 2, 1, odd[0]), nn.ReLU(),
+            nn.ConvTranspose2d(2 * c, c, 4, 2, 1, odd[1]), nn.ReLU(),
+            nn.ConvTranspose2d(c, channels, 4, 2, 1, odd[2]),
         )  # fmt: skip
         initialise(self, generator)
 

@@ -132,6 +132,18 @@ def test_weights_and_version_survive_a_file(name: str) -> None:
         assert torch.equal(other.decode(latent), encoder.decode(latent))
 
 
+@pytest.mark.parametrize("name", [name for name, entry in ENCODERS.items() if entry.observes == "frame"])
+@pytest.mark.parametrize("size", [32, 48, 64, 84, 96])
+def test_pictures_of_the_usual_sizes_fit(name: str, size: int) -> None:
+    entry: Any = ENCODERS[name]
+    encoder = entry(entry.Config(), (size, size, 3), seeded(0))
+    frames = torch.randint(0, 256, (2, size, size, 3), generator=seeded(1), dtype=torch.uint8)
+    latent = encoder.encode(frames)
+    assert latent.shape == (2, encoder.latent_dim)
+    if encoder.can_decode:
+        assert encoder.decode(latent).shape == frames.shape
+
+
 @every_encoder
 def test_what_cannot_be_decoded_is_refused(name: str) -> None:
     encoder = fitted(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -83,10 +82,10 @@ def test_codes_lie_within_the_spread_and_are_drawn_where_they_point() -> None:
     torch.testing.assert_close(drawn[0] * 5.0, latent)
 
 
-@pytest.mark.parametrize(("entry", "shape"), [(BetaVAE, (20, 24, 3)), (BetaVAE, (24, 20, 3)), (SpatialVAE, (23, 24, 3))])
-def test_a_picture_that_cannot_be_halved_is_refused(entry: Any, shape: tuple[int, int, int]) -> None:
-    with pytest.raises(ValueError, match="sides"):
-        entry(entry.Config(), shape, seeded(0))
+@pytest.mark.parametrize("shape", [(23, 24, 3), (24, 23, 3)])
+def test_a_picture_that_cannot_be_halved_is_refused(shape: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="even sides"):
+        SpatialVAE(SpatialVAEConfig(), shape, seeded(0))
 
 
 def test_spatial_vae_learns_a_code_that_is_linear_in_the_position() -> None:
