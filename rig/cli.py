@@ -27,6 +27,11 @@ COMMANDS = {
     "list": "tasks, encoders, goal samplers, rewards, learners, each with its source",
     "doctor": "what works on this machine, how fast, and how to mend what does not",
 }
+LISTS = {
+    "tasks": "task", "encoders": "encoder", "goals": "goals", "frames": "frame", "rewards": "reward", "relabel": "relabel",
+    "learners": "learner",
+}  # fmt: skip
+"""Word after `rig list` -> group."""
 BAD_INPUT = 2
 
 
@@ -118,7 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="what rig train takes")
     command.add_argument("--steps", type=_count, default=500, help="env steps that are timed (500)")
     command.add_argument("--trace", type=_writable, metavar="FILE", help="Chrome trace to write, e.g. trace.json")
-    add("list", _list, takes_run=False)
+    command = add("list", _list, takes_run=False)
+    command.add_argument("what", nargs="?", choices=list(LISTS), help="only these (all)")
+    command.add_argument("--pictures", type=Path, metavar="FOLDER", help="also write a picture of every task, FOLDER/tasks.png")
     add("doctor", _doctor, takes_run=False)
     return parser
 
@@ -188,10 +195,20 @@ def _profile(arguments: argparse.Namespace) -> int:
     return profile(config, arguments.steps, arguments.trace)
 
 
-def _list(_: argparse.Namespace) -> int:
+def _list(arguments: argparse.Namespace) -> int:
+    if arguments.pictures and arguments.what not in (None, "tasks"):
+        raise UserError(f"only tasks have pictures, not {arguments.what}; try rig list tasks --pictures {arguments.pictures}")
     from rig.cli_help import list_parts
 
-    print(list_parts())
+    print(list_parts([LISTS[arguments.what]]) if arguments.what else list_parts())
+    if arguments.pictures:
+        from rig.contact_sheet import contact_sheet
+        from rig.envs import TASKS
+        from rig.video import write_png
+
+        sheet = arguments.pictures / "tasks.png"
+        write_png(sheet, contact_sheet(TASKS))
+        print(f"\n{sheet}: the start, three goals and three random states of each task")
     return 0
 
 

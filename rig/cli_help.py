@@ -6,6 +6,7 @@ import ast
 import inspect
 import itertools
 import textwrap
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,9 +63,9 @@ def train_help() -> str:
     return "\n".join(lines)
 
 
-def list_parts() -> str:
-    """Every entry of every table: its name, what it is, and its source."""
-    parts = {entries.title: [find(group, name) for name in entries.table] for group, entries in GROUPS.items()}
+def list_parts(groups: Iterable[str] = GROUPS) -> str:
+    """Every entry of these groups' tables: its name, what it is, and its source."""
+    parts = {GROUPS[group].title: [find(group, name) for name in GROUPS[group].table] for group in groups}
     width = max(len(choice.name) for choices in parts.values() for choice in choices)
     lines: list[str] = []
     for title, choices in parts.items():

@@ -10,17 +10,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import pytest
 
 import rig
-from rig import commands
+from rig import commands, contact_sheet
 from rig.choices import GROUPS
 from rig.cli import COMMANDS, guarded, main
 from rig.cli_compose import compose
 from rig.cli_help import WIDTH
 from rig.config import RunConfig
 from rig.config_io import leaves, to_yaml
+from rig.envs import TASKS
 from rig.errors import UserError
+from rig.video import GAP
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -119,6 +122,23 @@ def test_list_shows_every_entry_with_its_source(capsys: pytest.CaptureFixture[st
             assert " ".join(" ".join(block).split()).startswith(f"{name} {first}")
             assert "Source:" not in (entry.__doc__ or "") or any("Source: " in line for line in block), name
     assert max(map(len, lines)) <= WIDTH
+
+
+def test_list_shows_one_table_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "rewards"]) == 0
+    assert capsys.readouterr().out.startswith("rewards\n  latent_distance ")
+
+
+def test_list_makes_a_picture_of_all_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "new" / "pictures"
+    assert main(["list", "tasks", "--pictures", str(folder)]) == 0
+    assert str(folder / "tasks.png") in capsys.readouterr().out
+    sheet = iio.imread(folder / "tasks.png")
+    side, labels = contact_sheet.SIZE, contact_sheet.SIZE + GAP
+    for row in range(len(TASKS)):
+        top = contact_sheet.HEAD + GAP + row * (side + GAP)
+        start, goal, other = (sheet[top : top + side, labels + (side + GAP) * i :][:, :side] for i in (0, 1, 2))
+        assert (start != goal).any() and (goal != other).any() and start.std() > 1
 
 
 def test_train_gives_the_configuration_to_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +244,8 @@ BAD = [
     (["imagine", "runs/one", "--count", "x"], "argument --count: expected a whole number"),
     (["export", "runs/one", "policy.zip"], "the following arguments are required: --to"),
     (["export", "runs/one", "--to", "onnx", "policy.zip"], "argument --to: invalid choice: 'onnx' .*sb3"),
-    (["list", "encoders"], "unrecognized arguments: encoders"),
+    (["list", "encoder"], "argument what: invalid choice: 'encoder' .*'encoders'"),
+    (["list", "goals", "--pictures", "out"], "only tasks have pictures, not goals; try rig list tasks --pictures out"),
     (["doctor", "--fix"], "unrecognized arguments: --fix"),
 ]
 

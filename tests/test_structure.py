@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("rig.encoders", "rig.goals", "rig.learners", "rig.replay", "rig.rewards", "rig.probe"),
     ("rig.algorithm",),
     ("rig.evaluate", "rig.log", "rig.checkpoint", "rig.video"),
-    ("rig.report", "rig.state", "rig.compiling"),
+    ("rig.report", "rig.state", "rig.compiling", "rig.contact_sheet"),
     ("rig.run",),
     ("rig.config",),
     ("rig.config_check", "rig.choices"),
