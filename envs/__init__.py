@@ -6,6 +6,7 @@ if __name__ == "envs":
     raise ImportError("the worlds are a part of rig: `import rig.envs`, not `import envs`")
 
 from .batch import BatchEnv, Observation
+from .camera import PLAIN, Look
 from .push import Push
 from .reach import Reach
 from .task import Factor, Task
@@ -14,17 +15,19 @@ TASKS: dict[str, type[Task]] = {task.name: task for task in (Reach, Push)}
 """Every task by its name."""
 
 
-def make_batch(task: str, num_envs: int, *, seed: int, size: int = 48, render: str = "warp") -> BatchEnv:
-    """N worlds of a named task, at its start; frames are `size` x `size` pixels.
+def make_batch(
+    task: str, num_envs: int, *, seed: int, size: int = 48, render: str = "warp", look: Look = PLAIN
+) -> BatchEnv:
+    """N worlds of a named task, at its start; frames are `size` x `size` pixels, through the task's camera unless `look` says.
 
     `render` is warp (MuJoCo Warp on the CPU), gl (OpenGL) or none (black frames at no cost, where only states are looked at).
-    Raises ValueError for an unknown task or renderer, a number below 1, and where `render=gl` finds no OpenGL.
+    Raises ValueError for an unknown task, renderer or camera, a number below 1, and where `render=gl` finds no OpenGL.
     """
     if task not in TASKS:
         raise ValueError(f"unknown task {task!r}: expected one of {', '.join(TASKS)}")
     from .mujoco_batch import MujocoBatch
 
-    return MujocoBatch(TASKS[task](), num_envs, seed=seed, size=size, render=render)
+    return MujocoBatch(TASKS[task](), num_envs, seed=seed, size=size, render=render, look=look)
 
 
 def register() -> None:
@@ -38,4 +41,4 @@ def register() -> None:
             )
 
 
-__all__ = ["TASKS", "BatchEnv", "Factor", "Observation", "Task", "make_batch", "register"]
+__all__ = ["TASKS", "BatchEnv", "Factor", "Look", "Observation", "Task", "make_batch", "register"]

@@ -1,7 +1,9 @@
-"""Named camera poses, put into the model itself so that every renderer looks through the same one."""
+"""How a scene looks: named camera poses, put into the model itself so that every renderer looks through the same one, and
+discs that distract."""
 
 from __future__ import annotations
 
+from colorsys import hsv_to_rgb
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -43,19 +45,43 @@ CAMERAS: dict[str, Camera] = {
 }
 
 
-def load_model(path: Path, camera: str) -> mujoco.MjModel:
-    """Compile an MJCF file together with one named camera, which keeps its name and is the model's only one.
+class Look(NamedTuple):
+    """What a scene looks like beyond what is in its file."""
 
-    Raises ValueError for a name that is not in `CAMERAS`.
+    camera: str = "own"
+    """Key in `CAMERAS`; own: the task's."""
+    distractors: int = 0
+    """Flat discs of random colours, sizes and places on the ground, for studies of robustness. Nothing touches them."""
+    seed: int = 0
+    """Of the distractors."""
+
+
+PLAIN = Look()
+"""As the task's file says."""
+
+
+def load_model(path: Path, look: Look) -> mujoco.MjModel:
+    """Compile an MJCF file together with one named camera, which keeps its name and is the model's only one, and distractors.
+
+    Raises ValueError for a camera that is not in `CAMERAS` and for a negative number of distractors.
     """
     import mujoco
 
-    if camera not in CAMERAS:
-        raise ValueError(f"unknown camera {camera!r}: expected one of {', '.join(CAMERAS)}")
-    pose = CAMERAS[camera]
+    if look.camera not in CAMERAS:
+        raise ValueError(f"unknown camera {look.camera!r}: expected one of {', '.join(CAMERAS)}")
+    if look.distractors < 0:
+        raise ValueError(f"distractors={look.distractors}: expected 0 or more")
+    pose = CAMERAS[look.camera]
     position, rotation = pose.axes()
     quaternion = np.empty(4)
     mujoco.mju_mat2Quat(quaternion, rotation.ravel())
     spec = mujoco.MjSpec.from_file(str(path))
-    spec.worldbody.add_camera(name=camera, pos=position, quat=quaternion, fovy=pose.fovy)
+    spec.worldbody.add_camera(name=look.camera, pos=position, quat=quaternion, fovy=pose.fovy)
+    rng = np.random.default_rng(look.seed)
+    for _ in range(look.distractors):
+        x, y = np.asarray(pose.lookat[:2]) + pose.distance * rng.uniform(-0.4, 0.4, 2)
+        spec.worldbody.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=(pose.distance * rng.uniform(0.03, 0.08), 0.001, 0), pos=(x, y, 0),
+            rgba=(*hsv_to_rgb(rng.uniform(), 0.8, 0.8), 1), contype=0, conaffinity=0,
+        )  # fmt: skip
     return spec.compile()

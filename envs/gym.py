@@ -9,6 +9,7 @@ import numpy as np
 
 from . import make_batch
 from .batch import Observation
+from .camera import PLAIN, Look
 
 MARGIN = 0.05
 """How far the state spaces reach beyond the kept region, in the state's units: contacts give way a little."""
@@ -39,11 +40,12 @@ class GoalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         render_mode: str | None = None,
         size: int = 48,
         render: str = "warp",
+        look: Look = PLAIN,
     ) -> None:
         """Make the world of one task in `rig.envs.TASKS`.
 
         `observation` is state or image, `reward_type` dense or sparse, `render_mode` None or rgb_array, `size` the side of a
-        picture in pixels, `render` warp or gl. Raises ValueError for any other.
+        picture in pixels, `render` warp or gl, `look` as for `rig.envs.make_batch`. Raises ValueError for any other.
         """
         if observation not in ("state", "image"):
             raise ValueError(f"unknown observation {observation!r}: expected state or image")
@@ -54,7 +56,7 @@ class GoalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"unknown render_mode {render_mode!r}: expected None or rgb_array")
         blind = observation == "state" and render_mode is None
-        self._batch = make_batch(task, 1, seed=0, size=size, render="none" if blind else render)
+        self._batch = make_batch(task, 1, seed=0, size=size, render="none" if blind else render, look=look)
         self._task = self._batch.task
         self._observation, self._reward_type, self.render_mode = observation, reward_type, render_mode
         self._now = Observation(np.zeros((1, size, size, 3), np.uint8), np.zeros((1, self._task.state_dim), np.float32))

@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 
 from .batch import BatchEnv, Observation
+from .camera import PLAIN, Look
 from .gl_render import GLRenderer
 from .task import Worlds
 from .warp_render import WarpRenderer
@@ -68,10 +69,12 @@ RENDERERS: dict[str, Callable[[mujoco.MjModel, int, int], Renderer]] = {
 class MujocoBatch(BatchEnv):
     """The CPU's BatchEnv. mj_step releases the interpreter's lock, so the threads run side by side."""
 
-    def __init__(self, task: Task, num_envs: int, *, seed: int, size: int = 48, render: str = "warp") -> None:
+    def __init__(
+        self, task: Task, num_envs: int, *, seed: int, size: int = 48, render: str = "warp", look: Look = PLAIN
+    ) -> None:
         """Make the worlds at the task's start. `size` is the side of a frame in pixels.
 
-        Raises ValueError for an unknown renderer, no worlds or pixels at all, and where `render=gl` finds no OpenGL.
+        Raises ValueError for an unknown renderer or camera, no worlds or pixels at all, and where `render=gl` finds no OpenGL.
         """
         if num_envs < 1:
             raise ValueError(f"num_envs={num_envs}: expected at least 1")
@@ -82,7 +85,7 @@ class MujocoBatch(BatchEnv):
         self.task, self.num_envs, self.renderer = task, num_envs, render
         self.frame_shape = (size, size, 3)
         self.action_dim, self.state_dim = task.action_dim, task.state_dim
-        self._model = task.model()
+        self._model = task.model(look)
         self._worlds = [mujoco.MjData(self._model) for _ in range(num_envs)]
         self._stage = mujoco.MjData(self._model)
         self._views = [_views(data) for data in self._worlds]

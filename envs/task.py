@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from .camera import load_model
+from .camera import PLAIN, Look, load_model
 
 if TYPE_CHECKING:
     import mujoco
@@ -62,7 +62,7 @@ class Task(ABC):
     judged: ClassVar[str]
     """The factor whose threshold decides the task's success."""
     camera: ClassVar[str]
-    """Key in `rig.envs.camera.CAMERAS`."""
+    """Key in `rig.envs.camera.CAMERAS`: what looks at it unless another is asked for."""
     scene: ClassVar[str]
     """MJCF file in `assets/`."""
     action_dim: ClassVar[int]
@@ -77,9 +77,9 @@ class Task(ABC):
         """Numbers in a state."""
         return len(self.state_names)
 
-    def model(self) -> mujoco.MjModel:
-        """A fresh compiled model of the scene with the task's camera in it."""
-        return load_model(ASSETS / self.scene, self.camera)
+    def model(self, look: Look = PLAIN) -> mujoco.MjModel:
+        """A fresh compiled model of the scene, seen through one camera. Raises ValueError for a look that cannot be."""
+        return load_model(ASSETS / self.scene, look if look.camera != "own" else look._replace(camera=self.camera))
 
     def distances(self, state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
         """Euclidean distance of each factor between states f32[n, S] and goals f32[n, S]: f32[n] each, in the factor's unit."""

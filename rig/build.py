@@ -12,7 +12,7 @@ from rig.algorithm import RIG
 from rig.choices import find
 from rig.config import RunConfig
 from rig.encoders.base import Encoder
-from rig.envs import make_batch
+from rig.envs import Look, make_batch
 from rig.errors import UserError
 from rig.evaluate import Policy
 from rig.goals.base import GoalSampler
@@ -52,10 +52,10 @@ def generator_of(config: RunConfig, stream: str) -> torch.Generator:
 
 def make_env(config: RunConfig, seed: int, stream: str, num_envs: int) -> Any:
     """N worlds of the run's task, drawing from one of `STREAMS` under `seed`. Raises UserError where they cannot be filmed."""
+    task = config.task
+    look = Look(task.camera, task.distractors, task.distractor_seed)
     try:
-        return make_batch(
-            config.task.name, num_envs, seed=stream_seed(seed, stream), size=config.task.size, render=config.render
-        )
+        return make_batch(task.name, num_envs, seed=stream_seed(seed, stream), size=task.size, render=config.render, look=look)
     except ValueError as error:
         raise UserError(str(error)) from error
 

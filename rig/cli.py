@@ -83,9 +83,13 @@ def _dispatch(argv: list[str]) -> int:
         parser.print_help()
         return BAD_INPUT
     try:
-        arguments = parser.parse_args(argv)
+        arguments, rest = parser.parse_known_args(argv)
     except SystemExit as end:  # --help and --version
         return int(end.code or 0)
+    if rest and not (hasattr(arguments, "overrides") and all("=" in text and text[0] != "-" for text in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:  # argparse has no eye for those that come after an option
+        arguments.overrides += rest
     return arguments.run(arguments)
 
 
@@ -107,6 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     changes = "changes, as in steps=30000; a setting that cannot change is refused with the list of those that can"
     command.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=changes)
     command = add("evaluate", _evaluate)
+    looks = "changes to how the world is looked at, as in task.distractors=4"
+    command.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=looks)
     command.add_argument("--episodes", type=_count, default=50, help="goals, one rollout each (50)")
     command.add_argument("--seed", type=_natural, default=0, help="of the goals and starts (0)")
     command.add_argument("--checkpoint", type=_natural, metavar="STEP", help="env step of the checkpoint (the newest valid one)")
@@ -153,10 +159,10 @@ def _train_one(config: RunConfig) -> int:
 
 def _resume(arguments: argparse.Namespace) -> int:
     run = _run_folder(arguments.folder)
-    from rig.cli_compose import override
+    from rig.cli_compose import RESUMABLE, override
     from rig.commands import load_config, resume
 
-    return resume(run, override(load_config(run), arguments.overrides))
+    return resume(run, override(load_config(run), arguments.overrides, RESUMABLE, "a resumed run"))
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -165,10 +171,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     for picture in goals:
         if not picture.is_file():
             raise UserError(f"--goal {picture}: no such file; expected a picture")
-    from rig.commands import evaluate_run
+    from rig.cli_compose import SEEN, override
+    from rig.commands import evaluate_run, load_config
 
+    config = override(load_config(run), arguments.overrides, SEEN, "an evaluation")
     return evaluate_run(
-        run, arguments.episodes, arguments.seed, arguments.checkpoint, goals, arguments.gif, arguments.json
+        run, config, arguments.episodes, arguments.seed, arguments.checkpoint, goals, arguments.gif, arguments.json
     )
 
 

@@ -35,6 +35,8 @@ from rig.config_io import from_mapping, plain, refuse_targets
 from rig.errors import UserError
 
 CONFIGS = Path(__file__).parent / "configs"
+SEEN = ("task.camera", "task.distractors", "task.distractor_seed", "task.horizon")
+"""What an evaluation may change: the same world looked at otherwise, or for longer."""
 RESUMABLE = ("steps", "replay.memory", "learner.compile", "checkpoint.*", "evaluation.*")
 
 Job = Callable[[RunConfig], int]
@@ -61,17 +63,20 @@ def compose(overrides: Sequence[str]) -> RunConfig:
     return config
 
 
-def override(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
-    """`config` with the changes that a resumed run may have. Raises UserError for any other, and as `compose` does."""
+def override(config: RunConfig, overrides: Sequence[str], changeable: Sequence[str], what: str) -> RunConfig:
+    """`config` with changes to `changeable` settings. Raises UserError for any other, and as `compose` does.
+
+    `what` is for the message, as in "a resumed run".
+    """
     data = plain(config)
     with _explained():
         parsed = _parse(overrides, None)
     for item in parsed:
         key = item.key_or_group
-        if not any(fnmatchcase(key, pattern) for pattern in RESUMABLE):
-            raise UserError(f"{key} cannot change in a resumed run, only {', '.join(RESUMABLE[:-1])} and {RESUMABLE[-1]} can")
+        if not any(fnmatchcase(key, pattern) for pattern in changeable):
+            raise UserError(f"{key} cannot change in {what}, only {', '.join(changeable[:-1])} and {changeable[-1]} can")
         if item.is_sweep_override():
-            raise UserError(f"'{item.input_line}' is a sweep; a resumed run takes one value")
+            raise UserError(f"'{item.input_line}' is a sweep; {what} takes one value")
         section, _, name = key.partition(".")
         (data[section] if name else data)[name or section] = item.value()
     return from_mapping(data)

@@ -263,11 +263,15 @@ def _evaluation(
 
 
 def evaluate_run(
-    folder: Path, episodes: int, seed: int, step: int | None, goals: Sequence[Path], gif: Path | None, out: Path | None
-) -> int:
-    """Evaluate a checkpoint of a run on its task's goals or on goal pictures, print the table, write film and JSON."""
+    folder: Path, config: RunConfig, episodes: int, seed: int, step: int | None, goals: Sequence[Path],
+    gif: Path | None, out: Path | None,
+) -> int:  # fmt: skip
+    """Evaluate a checkpoint of a run on its task's goals or on goal pictures, print the table, write film and JSON.
+
+    `config` is the run's, but for how the world is looked at.
+    """
     keep_freed_memory()
-    config = replace(load_config(folder), device="auto")
+    config = replace(config, device="auto")
     _, policy, loaded = load_policy(folder, config, step)
     summary = _evaluation(config, policy, loaded.step, loaded.path, episodes, seed, goals, gif)
     if out is not None:

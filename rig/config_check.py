@@ -6,6 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 from rig.config import RunConfig
+from rig.envs.camera import CAMERAS
 from rig.errors import UserError
 
 
@@ -29,6 +30,8 @@ RANGES: dict[str, Range] = {
     "num_envs": COUNT,
     "task.size": Range(32, 256),
     "task.horizon": Range(2),
+    "task.distractors": COUNT_OR_NONE,
+    "task.distractor_seed": COUNT_OR_NONE,
     "collect.frames": COUNT,
     "collect.length": COUNT_OR_NONE,
     "collect.hold": Range(1),
@@ -71,6 +74,7 @@ RANGES: dict[str, Range] = {
 }
 
 OPTIONS: dict[str, tuple[str, ...]] = {
+    "task.camera": ("own", *CAMERAS),
     "collect.reset": ("start", "random"),
     "encoder.training.precision": ("auto", "float32", "bfloat16"),
     "learner.precision": ("float32", "bfloat16", "auto"),

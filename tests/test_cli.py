@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,10 +191,14 @@ def test_evaluate_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, folder:
     assert main(["evaluate", folder]) == 0
     options = ["--episodes", "7", "--seed", "3", "--checkpoint", "2000", "--gif", "x.gif", "--json", "x.json"]
     assert main(["evaluate", folder, *options, "--goal", "a.png", "--goal", "b.png"]) == 0
-    run = Path(folder)
+    for changed in (["task.distractors=4", "--seed", "0"], ["--seed", "0", "task.distractors=4"]):
+        assert main(["evaluate", folder, *changed]) == 0
+    run, config = Path(folder), commands.load_config(Path(folder))
+    other = replace(config, task=replace(config.task, distractors=4))
     assert calls == [
-        (run, 50, 0, None, [], None, None),
-        (run, 7, 3, 2000, [Path("a.png"), Path("b.png")], Path("x.gif"), Path("x.json")),
+        (run, config, 50, 0, None, [], None, None),
+        (run, config, 7, 3, 2000, [Path("a.png"), Path("b.png")], Path("x.gif"), Path("x.json")),
+        *[(run, other, 50, 0, None, [], None, None)] * 2,
     ]
 
 

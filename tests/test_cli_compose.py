@@ -13,7 +13,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from rig.choices import GROUPS, find
-from rig.cli_compose import CONFIGS, compose, options, override, sweep
+from rig.cli_compose import CONFIGS, RESUMABLE, SEEN, compose, options, override, sweep
 from rig.config import RunConfig
 from rig.config_io import to_yaml
 from rig.errors import UserError
@@ -184,14 +184,14 @@ def test_what_cannot_be_is_one_line(text: str, message: str) -> None:
 def test_a_resumed_run_may_change_how_long_how_often_and_where_frames_lie() -> None:
     config = compose(["preset=rig_push", "seed=5"])
     changes = ["steps=3e4", "replay.memory=disk", "checkpoint.every=500", "evaluation.every=0", "evaluation.final_episodes=7"]
-    assert override(config, changes) == replace(
+    assert override(config, changes, RESUMABLE, "a resumed run") == replace(
         config,
         steps=30_000,
         replay=replace(config.replay, memory="disk"),
         checkpoint=replace(config.checkpoint, every=500),
         evaluation=replace(config.evaluation, every=0, final_episodes=7),
     )
-    assert override(config, []) == config
+    assert override(config, [], RESUMABLE, "a resumed run") == config
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,15 @@ def test_a_resumed_run_may_change_how_long_how_often_and_where_frames_lie() -> N
 )
 def test_a_resumed_run_may_change_nothing_else(text: str, message: str) -> None:
     with pytest.raises(UserError, match=f"^{message}"):
-        override(compose([]), [text])
+        override(compose([]), [text], RESUMABLE, "a resumed run")
+
+
+def test_an_evaluation_may_look_at_the_world_otherwise() -> None:
+    config = compose(["preset=rig_push"])
+    changed = override(config, ["task.camera=wide", "task.distractors=4"], SEEN, "an evaluation")
+    assert changed == replace(config, task=replace(config.task, camera="wide", distractors=4))
+    with pytest.raises(UserError, match=r"^task\.size cannot change in an evaluation, only task\.camera, "):
+        override(config, ["task.size=64"], SEEN, "an evaluation")
 
 
 def test_a_sweep_runs_every_combination_in_a_folder_of_its_own(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,6 +122,8 @@ def test_out_of_range_is_refused(path: str) -> None:
         ({"learner__hidden": [256, "x"]}, r"learner.hidden must be a list"),
         ({"collect": 3}, r"collect holds several settings, got 3; valid: collect.frames, "),
         ({"device": ["cpu"]}, r"device must be text, got \['cpu'\]"),
+        ({"task__camera": "dome"}, r"task.camera must be own, close.* or .*, got 'dome'; try task.camera=own"),
+        ({"task__distractors": -1}, r"task.distractors must be at least 0, got -1"),
         ({"device": "gpu"}, r"device must be auto, cpu or cuda, got 'gpu'; try device=auto"),
         ({"render": "egl"}, r"render must be warp or gl, got 'egl'"),
         ({"collect__reset": "begin"}, r"collect.reset must be start or random, got 'begin'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,8 @@ def make() -> Iterator[Callable[..., BatchEnv]]:
     """`make_batch` with seed 0; what it made is closed afterwards."""
     made: list[BatchEnv] = []
 
-    def build(task: str, num_envs: int = 1, *, seed: int = 0, render: str = "warp", size: int = 48) -> BatchEnv:
-        made.append(make_batch(task, num_envs, seed=seed, render=render, size=size))
+    def build(task: str, num_envs: int = 1, *, seed: int = 0, **settings: Any) -> BatchEnv:
+        made.append(make_batch(task, num_envs, seed=seed, **settings))
         return made[-1]
 
     yield build

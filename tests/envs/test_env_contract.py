@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rig.envs import TASKS, make_batch
+from rig.envs import TASKS, Look, make_batch
 from rig.envs.camera import CAMERAS
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +69,22 @@ def test_observations_have_the_promised_shapes_and_are_the_callers_own(name, mak
     np.testing.assert_array_equal(first.frame, kept[0])
     np.testing.assert_array_equal(first.state, kept[1])
     assert make(name, size=32).reset().frame.shape == (1, 32, 32, 3)
+
+
+@each_task
+def test_another_camera_and_distractors_change_frames_alone(name, make):
+    env = make(name, 2)
+    plan = actions(0, 5, env)
+    looks = (Look(), Look("wide"), Look("close"), Look(distractors=5), Look(distractors=5, seed=1), Look(distractors=5))
+    seen = []
+    for look in looks:
+        env = make(name, 2, look=look)
+        seen.append([env.step(action) for action in plan][-1])
+        np.testing.assert_array_equal(seen[-1].state, seen[0].state)
+    plain, wide, close, busy, other, again = (now.frame for now in seen)
+    assert (wide != close).any() and (busy != other).any()
+    assert 0.01 < (busy != plain).any(axis=-1).mean() < 0.6
+    np.testing.assert_array_equal(busy, again)
 
 
 @each_task
@@ -201,6 +217,10 @@ def test_bad_names_and_numbers_are_refused_and_list_what_is_valid():
         make_batch("reach", 0, seed=0)
     with pytest.raises(ValueError, match="size=0"):
         make_batch("reach", 1, seed=0, size=0)
+    with pytest.raises(ValueError, match=r"unknown camera 'dome': expected one of close, wide"):
+        make_batch("reach", 1, seed=0, look=Look("dome"))
+    with pytest.raises(ValueError, match=r"distractors=-1"):
+        make_batch("reach", 1, seed=0, look=Look(distractors=-1))
 
 
 def test_importing_envs_by_itself_says_what_to_import():
