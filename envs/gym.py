@@ -25,7 +25,7 @@ class GoalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     unit, `<factor>_distance`.
 
     Rewards are functions of achieved and desired goal alone, so that relabelled goals are rewarded rightly:
-    state, dense: minus the distance of the task's judged factor; state, sparse: 0 where that is a success, -1 elsewhere;
+    state, dense: minus the mean distance of the task's judged factors; state, sparse: 0 in success, -1 elsewhere;
     image, dense: minus the root mean square difference of the pixels, scaled to [0, 1]. Pictures have no sparse reward.
     """
 
@@ -101,7 +101,8 @@ class GoalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             return -np.sqrt((difference**2).mean(axis=(-3, -2, -1)) / 255.0**2).astype(np.float32)
         if self._reward_type == "sparse":
             return -np.logical_not(self._task.success(achieved, desired)).astype(np.float32)
-        return -self._task.distances(achieved, desired)[self._task.judged].astype(np.float32)
+        distances = self._task.distances(achieved, desired)
+        return -np.mean([distances[name] for name in self._task.judged], axis=0).astype(np.float32)
 
     def render(self) -> np.ndarray | None:
         """u8[H, W, 3], what the camera sees now; None without a render mode."""

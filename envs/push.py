@@ -27,7 +27,7 @@ class Push(Task):
     state_names: ClassVar[tuple[str, ...]] = ("hand_x", "hand_y", "puck_x", "puck_y")
     state_units: ClassVar[tuple[str, ...]] = ("m", "m", "m", "m")
     factors: ClassVar[dict[str, Factor]] = {"hand": Factor((0, 1), "m", 0.05), "puck": Factor((2, 3), "m", 0.05)}
-    judged: ClassVar[str] = "puck"
+    judged: ClassVar[tuple[str, ...]] = ("puck",)
     camera: ClassVar[str] = "close"
     scene: ClassVar[str] = "push.xml"
     action_dim: ClassVar[int] = 2

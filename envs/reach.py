@@ -24,7 +24,7 @@ class Reach(Task):
     state_names: ClassVar[tuple[str, ...]] = ("hand_x", "hand_y")
     state_units: ClassVar[tuple[str, ...]] = ("m", "m")
     factors: ClassVar[dict[str, Factor]] = {"hand": Factor((0, 1), "m", 0.06)}
-    judged: ClassVar[str] = "hand"
+    judged: ClassVar[tuple[str, ...]] = ("hand",)
     camera: ClassVar[str] = "wide"
     scene: ClassVar[str] = "reach.xml"
     action_dim: ClassVar[int] = 2

@@ -59,8 +59,8 @@ class Task(ABC):
     state_names: ClassVar[tuple[str, ...]]
     state_units: ClassVar[tuple[str, ...]]
     factors: ClassVar[dict[str, Factor]]
-    judged: ClassVar[str]
-    """The factor whose threshold decides the task's success."""
+    judged: ClassVar[tuple[str, ...]]
+    """The factors whose thresholds decide the task's success."""
     camera: ClassVar[str]
     """Key in `rig.envs.camera.CAMERAS`: what looks at it unless another is asked for."""
     scene: ClassVar[str]
@@ -87,8 +87,9 @@ class Task(ABC):
         return {name: np.linalg.norm(difference[..., list(factor.indices)], axis=-1) for name, factor in self.factors.items()}
 
     def success(self, state: np.ndarray, goal: np.ndarray) -> np.ndarray:
-        """bool[n]: whether the judged factor is nearer to its goal than its threshold."""
-        return self.distances(state, goal)[self.judged] < self.factors[self.judged].threshold
+        """bool[n]: whether every judged factor of states f32[n, S] is nearer to its goal f32[n, S] than its threshold."""
+        distances = self.distances(state, goal)
+        return np.all([distances[name] < self.factors[name].threshold for name in self.judged], axis=0)
 
     @abstractmethod
     def start_states(self, rng: np.random.Generator, n: int) -> np.ndarray:

@@ -124,11 +124,11 @@ def summarise(task: Any, rollouts: Rollouts) -> dict[str, Any]:
         }
         for row, value in zip(per_episode, final, strict=True):
             row[f"{name}_distance"] = float(value)
-    judged = distances[task.judged][:, -1] < task.factors[task.judged].threshold
-    for row, reached in zip(per_episode, judged, strict=True):
+    success = task.success(rollouts.state[:, -1], rollouts.goal_state)
+    for row, reached in zip(per_episode, success, strict=True):
         row["success"] = bool(reached)
     total = np.mean(list(distances.values()), axis=0)
-    result["success_rate"] = float(judged.mean())
+    result["success_rate"] = float(success.mean())
     result["final_distance_mean"] = float(total[:, -1].mean())
     correlation = spearman(rollouts.latent_distance.ravel(), total.ravel().astype(np.float32))
     result["latent_true_spearman"] = None if np.isnan(correlation) else correlation

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rig.encoders import Encoder
+from rig.envs import Task
 from rig.evaluate import Policy, Rollouts, rollout, spearman, summarise
 from rig.goals import LatentFrame
 from rig.goals.frame import IdentityConfig
@@ -58,7 +59,8 @@ class Table:
     """Hand and puck on a table, two coordinates each; the puck decides."""
 
     factors = {"hand": Factor((0, 1), "m", 0.06), "puck": Factor((2, 3), "m", 0.05)}  # noqa: RUF012
-    judged = "puck"
+    judged = ("puck",)
+    success = Task.success
 
     def distances(self, state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
         assert state.shape == goal.shape
@@ -95,6 +97,17 @@ def test_a_summary_holds_the_distances_that_it_was_given() -> None:
     assert found["final_distance_mean"] == pytest.approx((0.19 + 0.16) / 6, abs=1e-6)  # over all factors
     assert found["latent_distance_mean"] == pytest.approx(2 * (0.19 + 0.16) / 3, abs=1e-5)
     assert found["latent_true_spearman"] == pytest.approx(1)
+
+
+def test_every_judged_factor_must_be_near_its_goal() -> None:
+    class Both(Table):
+        judged = ("hand", "puck")
+
+    given = rollouts()
+    assert summarise(Both(), given)["success_rate"] == 0  # each of the two is near its goal, but never both at once
+    given.state[1, -1, :2] = 1
+    assert summarise(Both(), given)["success_rate"] == pytest.approx(1 / 3)
+    assert [row["success"] for row in summarise(Both(), given)["per_episode"]] == [False, True, False]
 
 
 def test_a_summary_lists_every_episode() -> None:

@@ -82,23 +82,25 @@ def test_info_tells_distances_and_success(name, make_gym):
     env, task = make_gym(name), TASKS[name]()
     now, info = env.reset(seed=0)
     assert info.keys() == {"is_success", *(f"{factor}_distance" for factor in task.factors)}
-    judged = task.factors[task.judged]
-    distance = np.linalg.norm((now["achieved_goal"] - now["desired_goal"])[list(judged.indices)])
-    assert info[f"{task.judged}_distance"] == pytest.approx(distance)
-    assert info["is_success"] == (distance < judged.threshold)
-    dense = env.step(np.zeros(2, np.float32))[1]
-    assert dense == pytest.approx(-distance, abs=1e-6)
+    distances = {}
+    for factor, (indices, _, _) in task.factors.items():
+        distances[factor] = np.linalg.norm((now["achieved_goal"] - now["desired_goal"])[list(indices)])
+        assert info[f"{factor}_distance"] == pytest.approx(distances[factor])
+    assert info["is_success"] == all(distances[factor] < task.factors[factor].threshold for factor in task.judged)
+    dense = env.step(np.zeros(env.action_space.shape, np.float32))[1]
+    assert dense == pytest.approx(-np.mean([distances[factor] for factor in task.judged]), abs=1e-6)
 
 
 @each_task
-def test_sparse_rewards_follow_the_judged_factor(name, make_gym):
+def test_sparse_rewards_follow_every_judged_factor(name, make_gym):
     task = TASKS[name]()
     sparse = make_gym(name, reward_type="sparse").unwrapped
-    state = task.start_states(np.random.default_rng(0), 2)
-    goal = state.copy()
-    goal[1, task.factors[task.judged].indices[0]] += 2 * task.factors[task.judged].threshold
-    assert sparse.compute_reward(state, goal, {}).tolist() == [0, -1]
-    assert sparse.compute_reward(state[1], goal[1], {}) == -1
+    for factor in task.judged:
+        state = task.start_states(np.random.default_rng(0), 2)
+        goal = state.copy()
+        goal[1, task.factors[factor].indices[0]] += 2 * task.factors[factor].threshold
+        assert sparse.compute_reward(state, goal, {}).tolist() == [0, -1]
+        assert sparse.compute_reward(state[1], goal[1], {}) == -1
 
 
 @each_task
