@@ -62,8 +62,8 @@ def multi_push(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
     blocked = ~done & np.any([_gap(pucks[:, i], hand, stand) < TOUCH - 0.002 for i in (0, 1)], axis=0)
     if blocked.any():
         stand[blocked] = _walk(hand[blocked], stand[blocked], pucks[blocked])
-    push = puck - (TOUCH + np.where(gap > 0.004, 0.0, -np.minimum(STEP, 0.2 * left))) * ahead
-    move = (np.where((beside < 0.015) & (gap < 0.03) & (gap > -0.01), push, stand) - hand) / STEP
+    onward = puck - (TOUCH - np.where(gap > 0.004, 0.0, np.minimum(STEP, 0.2 * left))) * ahead
+    move = (np.where((beside < 0.015) & (gap < 0.03) & (gap > -0.01), onward, stand) - hand) / STEP
     move /= np.maximum(np.abs(move).max(axis=1, keepdims=True), 1.0)
     return np.where(done[:, None], 0.0, move).astype(np.float32)
 
@@ -81,7 +81,8 @@ def _walk(hand: np.ndarray, aim: np.ndarray, pucks: np.ndarray) -> np.ndarray:
     for _ in range(30):
         for i, j in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
             neighbour = way[:, 1 + i : way.shape[1] - 1 + i, 1 + j : way.shape[2] - 1 + j]
-            np.minimum(inner, neighbour + STEP * np.hypot(i, j), out=inner, where=free)
+            np.minimum(inner, neighbour + STEP * np.hypot(i, j), out=inner)
+        inner[~free] = np.inf
     # Half the way to the next place counts: staying where it is must not look as good as going on.
     total = np.where(from_hand < 1.6 * STEP, inner + 0.5 * from_hand, np.inf).reshape(len(hand), -1)
     return grid.reshape(-1, 2)[total.argmin(axis=1)]
