@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, final
 
@@ -13,6 +12,7 @@ from .batch import BatchEnv, Observation
 from .camera import PLAIN, Look
 from .gl_render import GLRenderer
 from .task import Worlds
+from .threads import usable_cores
 from .warp_render import WarpRenderer
 
 if TYPE_CHECKING:
@@ -92,8 +92,9 @@ class MujocoBatch(BatchEnv):
         self._state = np.zeros((num_envs, task.state_dim), dtype=np.float32)
         self._rng = np.random.Generator(np.random.PCG64(seed))
         self._renderer: Renderer = RENDERERS[render](self._model, size, num_envs)
-        threads = min(num_envs, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-        self._shares = np.array_split(np.arange(num_envs), threads)
+        threads = min(num_envs, usable_cores())
+        # Two shares a thread: a thread that other programs hold up leaves its second one to the others.
+        self._shares = np.array_split(np.arange(num_envs), min(num_envs, 2 * threads))
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rig-physics") if threads > 1 else None
         self._place(np.arange(num_envs), task.start_states(self._rng, num_envs))
 
@@ -118,7 +119,7 @@ class MujocoBatch(BatchEnv):
         """See BatchEnv."""
         action = np.clip(_checked("action", action, (self.num_envs, self.action_dim)), -1.0, 1.0).astype(np.float64)
         if self._pool is None:
-            self._advance(self._shares[0], action)
+            self._advance(np.arange(self.num_envs), action)
         else:
             for done in [self._pool.submit(self._advance, rows, action) for rows in self._shares]:
                 done.result()

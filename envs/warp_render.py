@@ -1,51 +1,87 @@
-"""Frames from MuJoCo Warp's ray caster, on the CPU and without any OpenGL: all worlds in one call."""
+"""Frames from MuJoCo Warp's ray caster, on the CPU and without any OpenGL: many worlds a call, a call a thread."""
 
 from __future__ import annotations
 
+import copy
+import math
 import os
 import sys
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import numpy as np
 
+from .threads import usable_cores
+
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
     import mujoco
 
-CHUNK = 64
-"""Most worlds of one call when a batch of another size than the worlds' own is drawn."""
+MOST = 64
+"""Most worlds that one launch draws."""
+SHOWN, HIDDEN = (0, 1, 2), 5
+"""Groups of geoms that are drawn, as by mujoco.Renderer, and one that is not."""
+
+
+class Backdrop(NamedTuple):
+    """What the camera sees of the geoms that never move."""
+
+    pixels: np.ndarray
+    """u32[H * W], 0xAARRGGBB."""
+    depth: np.ndarray
+    """f32[H * W], metres along the optical axis; infinite where there is nothing."""
 
 
 @final
 class WarpRenderer:
     """Draws worlds of one model through its only camera; only poses cross over, Warp steps no physics.
 
-    The first use on a machine compiles one kernel (about 5 s), which Warp then keeps in its cache on disk.
+    Warp's CPU kernels run on the thread that launches them, so several stages draw side by side, each a share of the worlds.
+    The first use on a machine compiles two kernels (about 5 s), which Warp then keeps in its cache on disk.
     """
 
     name = "warp"
 
     def __init__(self, model: mujoco.MjModel, size: int, num_envs: int) -> None:
-        """Make the stage for `num_envs` worlds; frames are `size` x `size` pixels."""
+        """Make ready to draw `num_envs` worlds at once, or any other number; frames are `size` x `size` pixels."""
         self._model, self._size = model, size
-        self._stages = {num_envs: _Stage(model, size, num_envs)}
+        threads = usable_cores()
+        # Two shares a thread: a thread that other programs hold up leaves its second one to the others.
+        self._share = min(MOST, math.ceil(num_envs / (2 * threads)))
+        self._most_stages = 2 * threads
+        self._movers, self._backdrop = split(model, size)
+        self._stages = [_Stage(self._movers, size, self._share)]
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rig-render") if threads > 1 else None
 
     def draw(self, worlds: Iterable[mujoco.MjData], n: int) -> np.ndarray:
         """u8[n, size, size, 3] of n worlds with fresh kinematics; each world is read before the next is asked for."""
         frames = np.empty((n, self._size, self._size, 3), dtype=np.uint8)
         remaining = iter(worlds)
-        chunk = n if n in self._stages else 1 if n == 1 else CHUNK
-        for first in range(0, n, chunk):
-            if chunk not in self._stages:
-                self._stages[chunk] = _Stage(self._model, self._size, chunk)
-            self._stages[chunk].draw(remaining, frames[first : first + chunk])
+        busy: deque[Future[None]] = deque()
+        for number, first in enumerate(range(0, n, self._share)):
+            if len(busy) == self._most_stages:
+                busy.popleft().result()
+            turn = number % self._most_stages
+            if turn == len(self._stages):
+                self._stages.append(_Stage(self._movers, self._size, self._share))
+            stage, part = self._stages[turn], frames[first : first + self._share]
+            stage.pose(islice(remaining, len(part)))
+            if self._pool is None or n <= self._share:
+                stage.draw(part, self._backdrop)
+            else:
+                busy.append(self._pool.submit(stage.draw, part, self._backdrop))
+        for drawn in busy:
+            drawn.result()
         return frames
 
     def close(self) -> None:
-        """Free the stages."""
+        """Free threads and stages."""
+        if self._pool is not None:
+            self._pool.shutdown()
         self._stages.clear()
 
 
@@ -53,60 +89,100 @@ class _Stage:
     """Warp's arrays for a fixed number of worlds, with numpy views of them."""
 
     def __init__(self, model: mujoco.MjModel, size: int, capacity: int) -> None:
-        self._warp, self._mjw = _libraries()
-        with self._warp.ScopedDevice("cpu"):
-            self._model = self._mjw.put_model(model)
-            self._data = self._mjw.make_data(model, nworld=capacity, nconmax=1, njmax=1)
-            self._context = self._mjw.create_render_context(
-                model,
-                nworld=capacity,
-                cam_res=(size, size),
-                render_rgb=True,
-                render_depth=False,
-                render_seg=False,
-                use_textures=False,
-                use_shadows=False,
-                use_fast_math=False,
-                enable_specular=False,
-                enable_emission=False,
-                enable_per_light_ambient=False,
-            )
-            # Once for real, which loads the kernels: the recording must hold launches only.
-            self._render()
-            with self._warp.ScopedCapture(device="cpu") as recording:
-                self._render()
-        self._graph = recording.graph
-        self._capacity = capacity
-        self._geom_xpos = self._data.geom_xpos.numpy()
-        self._geom_xmat = self._data.geom_xmat.numpy().reshape(capacity, model.ngeom, 9)
-        self._cam_xpos = self._data.cam_xpos.numpy()
-        self._cam_xmat = self._data.cam_xmat.numpy().reshape(capacity, model.ncam, 9)
-        # Pixels are packed 0xAARRGGBB, which lies in memory as B, G, R, A.
-        self._pixels = self._context.rgb_data.numpy().view(np.uint8).reshape(capacity, size, size, 4)[..., 2::-1]
+        warp, mjw = libraries()
+        with warp.ScopedDevice("cpu"):
+            scene, poses = mjw.put_model(model), mjw.make_data(model, nworld=capacity, nconmax=1, njmax=1)
+            context = film(model, size, capacity)
 
-    def draw(self, worlds: Iterator[mujoco.MjData], frames: np.ndarray) -> None:
-        """Draw the next len(frames) worlds, at most the stage's capacity."""
-        n = len(frames)
-        for i, data in enumerate(islice(worlds, n)):
+            def render() -> None:
+                mjw.refit_bvh(scene, poses, context)
+                mjw.render(scene, poses, context)
+
+            # Replaying the recorded launches spares half the time of one world: Warp packs 100 arguments in Python otherwise.
+            self._replay = recorded(render)
+        self._geom_xpos = poses.geom_xpos.numpy()
+        self._geom_xmat = poses.geom_xmat.numpy().reshape(capacity, model.ngeom, 9)
+        self._cam_xpos = poses.cam_xpos.numpy()
+        self._cam_xmat = poses.cam_xmat.numpy().reshape(capacity, model.ncam, 9)
+        self._pixels, self._depth = context.rgb_data.numpy(), context.depth_data.numpy()
+        self._kept = scene, poses, context  # whose memory the views look into
+
+    def pose(self, worlds: Iterable[mujoco.MjData]) -> None:
+        """Take over the poses of worlds, at most the stage's capacity."""
+        for i, data in enumerate(worlds):
             self._geom_xpos[i] = data.geom_xpos
             self._geom_xmat[i] = data.geom_xmat
             self._cam_xpos[i] = data.cam_xpos
             self._cam_xmat[i] = data.cam_xmat
-        if n == self._capacity:
-            # Replaying the recorded launches spares half the time of one world: Warp packs 100 arguments in Python otherwise.
-            self._warp.capture_launch(self._graph)
-        else:
-            self._data.nworld = n
-            with self._warp.ScopedDevice("cpu"):
-                self._render()
-        frames[:] = self._pixels[:n]
 
-    def _render(self) -> None:
-        self._mjw.refit_bvh(self._model, self._data, self._context)
-        self._mjw.render(self._model, self._data, self._context)
+    def draw(self, frames: np.ndarray, backdrop: Backdrop) -> None:
+        """Draw every world of the stage; the first ones become frames u8[n, size, size, 3]."""
+        self._replay()
+        compose(self._pixels, self._depth, backdrop, frames)
 
 
-def _libraries() -> tuple[Any, Any]:
+def split(model: mujoco.MjModel, size: int) -> tuple[mujoco.MjModel, Backdrop]:
+    """A copy of the model whose renders show only what moves, and a picture of the rest.
+
+    Most rays then meet nothing, and a frame costs half of what it did. The camera must stand still.
+    """
+    warp, mjw = libraries()
+    moves = np.zeros(model.nbody, dtype=bool)
+    for body in range(1, model.nbody):
+        moves[body] = moves[model.body_parentid[body]] or model.body_jntnum[body] > 0 or model.body_mocapid[body] >= 0
+    hidden = moves[model.geom_bodyid]
+    still, movers = copy.copy(model), copy.copy(model)
+    still.geom_group[hidden] = movers.geom_group[~hidden] = HIDDEN
+    if not np.isin(still.geom_group, SHOWN).any():
+        return movers, Backdrop(np.full(size**2, 0xFF000000, np.uint32), np.full(size**2, np.inf, np.float32))
+    with warp.ScopedDevice("cpu"):
+        scene, poses = mjw.put_model(still), mjw.make_data(still, nconmax=1, njmax=1)
+        mjw.kinematics(scene, poses)
+        mjw.camlight(scene, poses)
+        context = film(still, size, 1)
+        mjw.refit_bvh(scene, poses, context)
+        mjw.render(scene, poses, context)
+        depth = context.depth_data.numpy()[0].copy()
+        return movers, Backdrop(context.rgb_data.numpy()[0].copy(), np.where(depth > 0, depth, np.inf).astype(np.float32))
+
+
+def compose(pixels: np.ndarray, depth: np.ndarray, backdrop: Backdrop, frames: np.ndarray) -> None:
+    """Write frames u8[n, H, W, 3] from what moves, pixels u32[>= n, H * W] and depth f32 (0: nothing), before the backdrop."""
+    pixels, depth = pixels[: len(frames)], depth[: len(frames)]
+    seen = np.where((depth > 0) & (depth <= backdrop.depth), pixels, backdrop.pixels)
+    # A pixel is 0xAARRGGBB, which lies in memory as B, G, R, A.
+    frames[:] = seen.view(np.uint8).reshape(*frames.shape[:3], 4)[..., 2::-1]
+
+
+def film(model: mujoco.MjModel, size: int, num_envs: int) -> Any:
+    """MuJoCo Warp's context for pictures and depths of so many worlds, on the device in scope."""
+    return libraries()[1].create_render_context(
+        model,
+        nworld=num_envs,
+        cam_res=(size, size),
+        render_rgb=True,
+        render_depth=True,
+        render_seg=False,
+        use_textures=False,
+        use_shadows=False,
+        use_fast_math=False,
+        enabled_geom_groups=list(SHOWN),
+        enable_specular=False,
+        enable_emission=False,
+        enable_per_light_ambient=False,
+    )
+
+
+def recorded(work: Callable[[], None]) -> Callable[[], None]:
+    """`work`, done once to load its kernels, and then recorded: what comes back replays the launches on the device in scope."""
+    warp, _ = libraries()
+    work()
+    with warp.ScopedCapture() as recording:
+        work()
+    return lambda: warp.capture_launch(recording.graph)
+
+
+def libraries() -> tuple[Any, Any]:
     """Warp and MuJoCo Warp, imported late: together they take two seconds."""
     import warp
 
