@@ -22,7 +22,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
-from benchmark_rows import ROWS, Row, Size
+from benchmark_rows import ROWS
+from benchmark_turns import Row, Size
 
 from rig.commands import keep_freed_memory
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
+from gymnasium.vector import AsyncVectorEnv
 from stable_baselines3 import SAC, TD3, HerReplayBuffer
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import NormalActionNoise
@@ -18,8 +21,58 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from rig.encoders.vae import VAE, kl_to_standard_normal
+from rig.envs import TASKS
+from rig.envs.task import Worlds
 
 ACTION = 2
+os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo reads it when it is first imported
+
+
+class Filmed(gymnasium.Env[np.ndarray, np.ndarray]):
+    """One world of a task of ours as people write it: mj_step and mujoco.Renderer; observations u8[size, size, 3]."""
+
+    def __init__(self, task: str, size: int = 48) -> None:
+        import mujoco
+
+        self.mujoco, self.task, self.size = mujoco, TASKS[task](), size
+        self.model = self.task.model()
+        self.data = mujoco.MjData(self.model)
+        self.views = Worlds(*(array[None] for array in (getattr(self.data, name) for name in Worlds._fields)))
+        self.observation_space = spaces.Box(0, 255, (size, size, 3), np.uint8)
+        self.action_space = spaces.Box(-1, 1, (self.task.action_dim,), np.float32)
+        self.renderer: Any = None
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin at the task's start. The first one opens the OpenGL context, in the process that will draw."""
+        super().reset(seed=seed)
+        if self.renderer is None:
+            self.renderer = self.mujoco.Renderer(self.model, self.size, self.size)
+        self.mujoco.mj_resetData(self.model, self.data)
+        self.task.write_state(self.views, self.task.start_states(self.np_random, 1))
+        self.mujoco.mj_forward(self.model, self.data)
+        return self._seen(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Apply action f32[A] for one env step."""
+        self.task.apply_action(self.views, action[None])
+        self.mujoco.mj_step(self.model, self.data, nstep=self.task.substeps)
+        return self._seen(), 0.0, False, False, {}
+
+    def _seen(self) -> np.ndarray:
+        self.renderer.update_scene(self.data, camera=0)
+        return self.renderer.render()
+
+    def close(self) -> None:
+        """Free the context."""
+        if self.renderer is not None:
+            self.renderer.close()
+
+
+def filmed_worlds(task: str, n: int) -> AsyncVectorEnv:
+    """n of them in processes, frames through shared memory, after a reset; forked, so that none imports anything again."""
+    worlds = AsyncVectorEnv([partial(Filmed, task)] * n, shared_memory=True, context="fork")
+    worlds.reset()
+    return worlds
 
 
 class Codes(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from statistics import median
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import benchmark_peers as peers
+import gymnasium
 import numpy as np
 import torch
+from benchmark_turns import Row, Size, Work, row_of, taking_turns
 from gymnasium.wrappers import TimeLimit
 from stable_baselines3 import SAC as SB3SAC
 from stable_baselines3 import TD3 as SB3TD3
@@ -24,6 +25,7 @@ from rig.cli_compose import compose
 from rig.encoders.beta_vae import BetaVAE, BetaVAEConfig
 from rig.encoders.oracle import Oracle, OracleConfig
 from rig.encoders.vae import VAETraining, fit_vae
+from rig.envs import make_batch
 from rig.goals.frame import IdentityConfig, LatentFrame
 from rig.goals.gaussian import StandardNormal, StandardNormalConfig
 from rig.learners import SAC, TD3
@@ -36,54 +38,6 @@ from rig.rewards import latent_distance
 
 DIM, BATCH, HORIZON = 16, 256, 50
 CPU = torch.device("cpu")
-
-Work = Callable[[], int]
-"""Does a fixed amount of work and returns how many units of it."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One comparison; `ours` and `peer` are medians in `unit`."""
-
-    name: str
-    ours: float
-    peer: float
-    unit: str
-    ratio: float
-    spread: float
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much is done in a turn."""
-
-    turns: int
-    updates: int
-    samples: int
-    env_steps: int
-    vae_steps: int
-
-
-def taking_turns(name: str, unit: str, ours: Work, peer: Work, turns: int) -> Row:
-    """Run the two alternately after one uncounted turn of each; rates are units a second."""
-
-    def rate(work: Work) -> float:
-        start = time.perf_counter()
-        done = work()
-        return done / (time.perf_counter() - start)
-
-    for work in (ours, peer):
-        rate(work)
-    return row_of(name, unit, [(rate(ours), rate(peer)) for _ in range(turns)])
-
-
-def row_of(name: str, unit: str, pairs: Sequence[tuple[float, float]], *, less_is_better: bool = False) -> Row:
-    """What ours and the peer were found to have, turn by turn."""
-    mine, its = (median(side) for side in zip(*pairs, strict=True))
-    ratios = [b / a if less_is_better else a / b for a, b in pairs]
-    spread = (max(ratios) - min(ratios)) / median(ratios)
-    return Row(name, mine, its, unit, its / mine if less_is_better else mine / its, spread)
-
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
@@ -298,6 +252,38 @@ def refresh(size: Size) -> Iterator[Row]:
     yield taking_turns("refresh", "frames/s", whole, at_hand, size.turns)
 
 
+def frames(size: Size) -> Iterator[Row]:
+    """Env steps with 48×48 frames a second in 16 worlds of Push: physics, and a picture of each.
+
+    Against Gymnasium's AsyncVectorEnv over 16 environments with the same scene and substeps, each in a process of its own with
+    mujoco.Renderer, under EGL unless MUJOCO_GL names another. frames_single: against a loop over one such environment.
+    """
+    steps = max(1, size.env_steps // 4)
+    actions = np.random.default_rng(0).uniform(-1, 1, (steps, 16, peers.ACTION)).astype(np.float32)
+    worlds = make_batch("push", 16, seed=0)
+
+    def mine() -> int:
+        for action in actions:
+            worlds.step(action)
+        return actions[..., 0].size
+
+    def its(env: gymnasium.Env[Any, Any] | gymnasium.vector.VectorEnv[Any, Any, Any], actions: np.ndarray) -> int:
+        for action in actions:
+            env.step(action)
+        return actions[..., 0].size
+
+    # Processes first: once this one has an OpenGL context, those forked from it have a broken one.
+    many = peers.filmed_worlds("push", 16)
+    yield taking_turns("frames", "env steps/s", mine, lambda: its(many, actions), size.turns)
+    many.close()
+    one = peers.Filmed("push")
+    one.reset()
+    few = actions[:, :4].reshape(-1, peers.ACTION)
+    yield taking_turns("frames_single", "env steps/s", mine, lambda: its(one, few), size.turns)
+    one.close()
+    worlds.close()
+
+
 FIRST_STEP = """
 import os, sys
 from rig.envs.mujoco_batch import MujocoBatch
@@ -326,6 +312,6 @@ ROWS: dict[str, Callable[[Size], Iterator[Row]]] = {
     row.__name__: row
     for row in (
         td3_update, sac_update, relabelled_sample, train_reach, replay_memory, vae_training,
-        float32_update, matmul_share, sampling, refresh, startup,
+        float32_update, matmul_share, sampling, refresh, startup, frames,
     )
 }  # fmt: skip
