@@ -26,9 +26,9 @@ def make_batch(
 ) -> BatchEnv:
     """N worlds of a named task, at its start; frames are `size` x `size` pixels, through the task's camera unless `look` says.
 
-    `render` is warp (MuJoCo Warp), gl (OpenGL) or none (black frames at no cost, where only states are looked at); `engine` is one
-    of `ENGINES`. Raises ValueError for an unknown task, renderer, camera or engine, a number below 1, gl with engine=warp, and where
-    `render=gl` finds no OpenGL.
+    `render` is warp (MuJoCo Warp), gl (OpenGL) or none (black frames at no cost, where only states are looked at); `engine` is
+    one of `ENGINES`. Raises ValueError for an unknown task, renderer, camera or engine, a number below 1, gl with engine=warp,
+    and where `render=gl` finds no OpenGL.
     """
     if task not in TASKS:
         raise ValueError(f"unknown task {task!r}: expected one of {', '.join(TASKS)}")

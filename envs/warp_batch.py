@@ -18,7 +18,7 @@ from .task import Worlds
 from .warp_render import MOST, Backdrop, compose, film, libraries, recorded, split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     import mujoco
 
@@ -88,6 +88,9 @@ class WarpBatch(Engine):
 
     def _place(self, rows: np.ndarray, state: np.ndarray) -> None:
         self._put(self._data, rows, state)
+        overflow = self._get("overflow")
+        overflow[rows] = 0
+        self._set(self._data, "overflow", overflow)
 
     def _put(self, data: Any, rows: np.ndarray, state: np.ndarray) -> None:
         worlds = self._at_rest(len(rows))
@@ -115,8 +118,10 @@ class WarpBatch(Engine):
                 self._substep()
         overflow = int(np.bitwise_or.reduce(self._get("overflow")))
         if overflow:
-            what = self._mjw.OverflowType(overflow)
-            raise RuntimeError(f"engine=warp lost contacts or constraints of {self.task.name}: {what!r}; type engine=c")
+            raise RuntimeError(
+                f"{self.task.name} has more contacts or constraints than engine=warp has room for ({CONTACTS} and {CONSTRAINTS} a "
+                f"world; {self._mjw.OverflowType(overflow)!r}): make CONTACTS and CONSTRAINTS in {__file__} larger, or type engine=c"
+            )
 
     def _observe(self) -> Observation:
         state = np.zeros((self.num_envs, self.state_dim), dtype=np.float32)
@@ -184,7 +189,7 @@ class _Camera:
 
 
 @contextmanager
-def announced(model: mujoco.MjModel, device: str) -> Iterator[None]:
+def announced(model: mujoco.MjModel, device: str) -> Generator[None, None, None]:
     """Say on stderr that kernels are about to be compiled, unless they once were; a mark in Warp's cache remembers.
 
     The mark is a folder named as Warp's own are, so that `warp.clear_kernel_cache()` takes it along with the kernels.
@@ -194,6 +199,7 @@ def announced(model: mujoco.MjModel, device: str) -> Iterator[None]:
     key = repr((metadata.version("mujoco-warp"), device, *map(int, sizes)))
     mark = Path(warp.config.kernel_cache_dir) / f"wp_rig_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if not mark.exists():
-        print(f"compiling Warp's physics kernels for {device}, once on this machine: a minute or two", file=sys.stderr, flush=True)
+        said = f"compiling Warp's physics kernels for {device}, once on this machine: a minute or two"
+        print(said, file=sys.stderr, flush=True)
     yield
     mark.mkdir(parents=True, exist_ok=True)

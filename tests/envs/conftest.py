@@ -22,3 +22,12 @@ def make() -> Iterator[Callable[..., BatchEnv]]:
     yield build
     for env in made:
         env.close()
+
+
+@pytest.fixture(scope="session")
+def gl_works() -> None:
+    """Skips where OpenGL cannot work, with the renderer's own reason."""
+    try:
+        make_batch("reach", 1, seed=0, render="gl").close()
+    except ValueError as error:
+        pytest.skip(str(error))
