@@ -118,9 +118,10 @@ class WarpBatch(Engine):
                 self._substep()
         overflow = int(np.bitwise_or.reduce(self._get("overflow")))
         if overflow:
+            room, what = f"{CONTACTS} contacts and {CONSTRAINTS} constraints", repr(self._mjw.OverflowType(overflow))
             raise RuntimeError(
-                f"{self.task.name} has more contacts or constraints than engine=warp has room for ({CONTACTS} and {CONSTRAINTS} a "
-                f"world; {self._mjw.OverflowType(overflow)!r}): make CONTACTS and CONSTRAINTS in {__file__} larger, or type engine=c"
+                f"{self.task.name} needs more than the {room} a world that engine=warp has room for ({what}): "
+                f"raise CONTACTS and CONSTRAINTS in {__file__}, or type engine=c"
             )
 
     def _observe(self) -> Observation:
