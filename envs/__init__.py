@@ -9,11 +9,16 @@ from typing import Any
 
 from .batch import BatchEnv, Observation
 from .camera import PLAIN, Look
+from .multi_push import MultiPush
+from .point_mass import PointMass
+from .point_maze import PointMazeFourRooms, PointMazeMedium, PointMazeUMaze
 from .push import Push
 from .reach import Reach
 from .task import Factor, Task
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Reach, Push)}
+TASKS: dict[str, type[Task]] = {
+    task.name: task for task in (Reach, Push, MultiPush, PointMass, PointMazeUMaze, PointMazeFourRooms, PointMazeMedium)
+}
 """Every task by its name."""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import mujoco
@@ -42,6 +43,10 @@ CAMERAS: dict[str, Camera] = {
     "close": Camera(lookat=(0.0, 0.62, 0.0), distance=0.50, azimuth=270.0, elevation=-62.0),
     # The same view from further away, for a hand that roams 0.40 x 0.20 m at y = 0.65.
     "wide": Camera(lookat=(0.0, 0.665, 0.0), distance=0.64, azimuth=270.0, elevation=-62.0),
+    # Between the two, for two pucks and a hand that gets behind both: a puck is 7 pixels wide.
+    "middle": Camera(lookat=(0.0, 0.615, 0.0), distance=0.66, azimuth=270.0, elevation=-62.0),
+    # Straight down, and from so far that walls hide nothing beside them: 0.39 m of floor, a ball of 0.05 m is 6 pixels wide.
+    "above": Camera(lookat=(0.0, 0.0, 0.0), distance=2.0, azimuth=90.0, elevation=-90.0, fovy=11.14),
 }
 
 
@@ -55,13 +60,17 @@ class Look(NamedTuple):
     seed: int = 0
     """Of the distractors."""
 
+    def through(self, own: str) -> Look:
+        """The same through a task's own camera, where no other is asked for."""
+        return self._replace(camera=own) if self.camera == "own" else self
+
 
 PLAIN = Look()
 """As the task's file says."""
 
 
-def load_model(path: Path, look: Look) -> mujoco.MjModel:
-    """Compile an MJCF file together with one named camera, which keeps its name and is the model's only one, and distractors.
+def load_model(path: Path, look: Look, furnish: Callable[[mujoco.MjSpec], None] | None = None) -> mujoco.MjModel:
+    """Compile an MJCF file with what `furnish` adds, distractors, and one named camera, which keeps its name and is the only one.
 
     Raises ValueError for a camera that is not in `CAMERAS` and for a negative number of distractors.
     """
@@ -76,6 +85,8 @@ def load_model(path: Path, look: Look) -> mujoco.MjModel:
     quaternion = np.empty(4)
     mujoco.mju_mat2Quat(quaternion, rotation.ravel())
     spec = mujoco.MjSpec.from_file(str(path))
+    if furnish is not None:
+        furnish(spec)
     spec.worldbody.add_camera(name=look.camera, pos=position, quat=quaternion, fovy=pose.fovy)
     rng = np.random.default_rng(look.seed)
     for _ in range(look.distractors):

@@ -79,7 +79,7 @@ class Task(ABC):
 
     def model(self, look: Look = PLAIN) -> mujoco.MjModel:
         """A fresh compiled model of the scene, seen through one camera. Raises ValueError for a look that cannot be."""
-        return load_model(ASSETS / self.scene, look if look.camera != "own" else look._replace(camera=self.camera))
+        return load_model(ASSETS / self.scene, look.through(self.camera))
 
     def distances(self, state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
         """Euclidean distance of each factor between states f32[n, S] and goals f32[n, S]: f32[n] each, in the factor's unit."""

@@ -20,6 +20,16 @@ def red(frames):
     return (frames[..., 0] > 130) & (frames[..., 1] < 60)
 
 
+def green(frames):
+    """bool[..., H, W]: pixels of the second puck."""
+    return (frames[..., 1] > 80) & (frames[..., 0] < 60) & (frames[..., 2] < 60)
+
+
+PUCKS = {"reach": (), "push": (red,), "multi_push": (red, green)}
+"""Tasks with a hand, and how their pucks are told."""
+with_a_hand = pytest.mark.parametrize("name", PUCKS)
+
+
 def centre(mask):
     """f64[2]: mean row and column."""
     return np.argwhere(mask).mean(axis=0)
@@ -102,13 +112,13 @@ def test_showing_states_disturbs_no_world(name, make):
         np.testing.assert_array_equal(env.step(action).frame, twin.step(action).frame)
 
 
-@each_task
+@with_a_hand
 def test_the_hand_is_seen_where_it_is_in_the_whole_kept_region(name, make):
     env = make(name)
     low, high = env.task.state_low, env.task.state_high
     corners = np.array([[low[0], low[1]], [high[0], low[1]], [low[0], high[1]], [high[0], high[1]]], dtype=np.float32)
-    if name == "push":
-        corners = np.concatenate([corners, np.tile(np.float32([0.0, 0.6]), (4, 1))], axis=1)
+    middle = np.float32([-0.05, 0.6, 0.05, 0.6][: 2 * len(PUCKS[name])])
+    corners = np.concatenate([corners, np.tile(middle, (4, 1))], axis=1)
     frames = env.show(corners)
     assert (blue(frames).sum(axis=(1, 2)) >= 4).all()
     # The camera looks towards -y: +x is on its left and +y is near, at the bottom.
@@ -138,17 +148,18 @@ def test_moving_one_thing_changes_pixels_only_around_it(make):
     assert not (changed & ~(red(before) | red(after))).any()
 
 
-@each_task
-def test_the_hand_never_hides_the_puck_and_the_table_fills_the_rest(name, make):
+@with_a_hand
+def test_the_hand_never_hides_the_pucks_and_the_table_fills_the_rest(name, make):
     env = make(name)
     frames = env.show(env.random_states(200))
     table = (frames.min(axis=-1) > 170).mean(axis=(1, 2))
     assert (table > 0.7).all()
-    if name == "push":
-        seen = red(frames).sum(axis=(1, 2))
-        assert seen.min() >= 6 and np.median(seen) >= 40
-    else:
-        assert not red(frames).any()
+    for colour in (red, green):
+        seen = colour(frames).sum(axis=(1, 2))
+        if colour in PUCKS[name]:
+            assert seen.min() >= 6 and np.median(seen) >= 40
+        else:
+            assert not seen.any()
 
 
 def test_the_blind_renderer_draws_black_and_steps_the_same(make):
