@@ -5,6 +5,8 @@ from __future__ import annotations
 if __name__ == "envs":
     raise ImportError("the worlds are a part of rig: `import rig.envs`, not `import envs`")
 
+from typing import Any
+
 from .batch import BatchEnv, Observation
 from .camera import PLAIN, Look
 from .multi_push import MultiPush
@@ -20,19 +22,34 @@ TASKS: dict[str, type[Task]] = {
 """Every task by its name."""
 
 
+ENGINES = ("auto", "c", "warp")
+"""c: MuJoCo's own, on the CPU; warp: MuJoCo Warp, physics and pictures; auto: warp where it finds CUDA and draws, else c."""
+
+
 def make_batch(
-    task: str, num_envs: int, *, seed: int, size: int = 48, render: str = "warp", look: Look = PLAIN
+    task: str, num_envs: int, *, seed: int, size: int = 48, render: str = "warp", look: Look = PLAIN, engine: str = "auto"
 ) -> BatchEnv:
     """N worlds of a named task, at its start; frames are `size` x `size` pixels, through the task's camera unless `look` says.
 
-    `render` is warp (MuJoCo Warp on the CPU), gl (OpenGL) or none (black frames at no cost, where only states are looked at).
-    Raises ValueError for an unknown task, renderer or camera, a number below 1, and where `render=gl` finds no OpenGL.
+    `render` is warp (MuJoCo Warp), gl (OpenGL) or none (black frames at no cost, where only states are looked at); `engine` is
+    one of `ENGINES`. Raises ValueError for an unknown task, renderer, camera or engine, a number below 1, gl with engine=warp,
+    and where `render=gl` finds no OpenGL.
     """
     if task not in TASKS:
         raise ValueError(f"unknown task {task!r}: expected one of {', '.join(TASKS)}")
+    if engine not in ENGINES:
+        raise ValueError(f"unknown engine {engine!r}: expected one of {', '.join(ENGINES)}")
+    settings: dict[str, Any] = {"seed": seed, "size": size, "render": render, "look": look}
+    if engine == "warp" or (engine == "auto" and render == "warp"):
+        from .warp_render import cuda
+
+        if engine == "warp" or cuda():
+            from .warp_batch import WarpBatch
+
+            return WarpBatch(TASKS[task](), num_envs, device="cuda" if cuda() else "cpu", **settings)
     from .mujoco_batch import MujocoBatch
 
-    return MujocoBatch(TASKS[task](), num_envs, seed=seed, size=size, render=render, look=look)
+    return MujocoBatch(TASKS[task](), num_envs, **settings)
 
 
 def register() -> None:
@@ -46,4 +63,4 @@ def register() -> None:
             )
 
 
-__all__ = ["TASKS", "BatchEnv", "Factor", "Look", "Observation", "Task", "make_batch", "register"]
+__all__ = ["ENGINES", "TASKS", "BatchEnv", "Factor", "Look", "Observation", "Task", "make_batch", "register"]

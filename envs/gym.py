@@ -56,7 +56,7 @@ class GoalEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"unknown render_mode {render_mode!r}: expected None or rgb_array")
         blind = observation == "state" and render_mode is None
-        self._batch = make_batch(task, 1, seed=0, size=size, render="none" if blind else render, look=look)
+        self._batch = make_batch(task, 1, seed=0, size=size, render="none" if blind else render, engine="c", look=look)
         self._task = self._batch.task
         self._observation, self._reward_type, self.render_mode = observation, reward_type, render_mode
         self._now = Observation(np.zeros((1, size, size, 3), np.uint8), np.zeros((1, self._task.state_dim), np.float32))

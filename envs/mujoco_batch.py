@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol, final
 import mujoco
 import numpy as np
 
-from .batch import BatchEnv, Observation
+from .batch import Observation
 from .camera import PLAIN, Look
+from .engine import Engine
 from .gl_render import GLRenderer
 from .task import Worlds
 from .threads import usable_cores
@@ -66,8 +67,8 @@ RENDERERS: dict[str, Callable[[mujoco.MjModel, int, int], Renderer]] = {
 
 
 @final
-class MujocoBatch(BatchEnv):
-    """The CPU's BatchEnv. mj_step releases the interpreter's lock, so the threads run side by side."""
+class MujocoBatch(Engine):
+    """MuJoCo's C engine, for the CPU. mj_step releases the interpreter's lock, so the threads run side by side."""
 
     def __init__(
         self, task: Task, num_envs: int, *, seed: int, size: int = 48, render: str = "warp", look: Look = PLAIN
@@ -76,92 +77,21 @@ class MujocoBatch(BatchEnv):
 
         Raises ValueError for an unknown renderer or camera, no worlds or pixels at all, and where `render=gl` finds no OpenGL.
         """
-        if num_envs < 1:
-            raise ValueError(f"num_envs={num_envs}: expected at least 1")
-        if size < 1:
-            raise ValueError(f"size={size}: expected at least 1 pixel")
+        super().__init__(task, num_envs, seed=seed, size=size, render=render)
         if render not in RENDERERS:
             raise ValueError(f"unknown renderer {render!r}: expected one of {', '.join(RENDERERS)}")
-        self.task, self.num_envs, self.renderer = task, num_envs, render
-        self.frame_shape = (size, size, 3)
-        self.action_dim, self.state_dim = task.action_dim, task.state_dim
         self._model = task.model(look)
+        self.physics_shape = (num_envs, mujoco.mj_stateSize(self._model, STATE))
         self._worlds = [mujoco.MjData(self._model) for _ in range(num_envs)]
         self._stage = mujoco.MjData(self._model)
         self._views = [_views(data) for data in self._worlds]
         self._state = np.zeros((num_envs, task.state_dim), dtype=np.float32)
-        self._rng = np.random.Generator(np.random.PCG64(seed))
         self._renderer: Renderer = RENDERERS[render](self._model, size, num_envs)
         threads = min(num_envs, usable_cores())
         # Two shares a thread: a thread that other programs hold up leaves its second one to the others.
         self._shares = np.array_split(np.arange(num_envs), min(num_envs, 2 * threads))
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rig-physics") if threads > 1 else None
         self._place(np.arange(num_envs), task.start_states(self._rng, num_envs))
-
-    def reset(self, mask: np.ndarray | None = None, state: np.ndarray | None = None) -> Observation:
-        """See BatchEnv."""
-        rows = np.arange(self.num_envs)
-        if mask is not None:
-            mask = np.asarray(mask)
-            if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
-                raise ValueError(f"mask is {mask.dtype}{list(mask.shape)}: expected bool[{self.num_envs}]")
-            rows = rows[mask]
-        if state is None:
-            chosen = self.task.start_states(self._rng, len(rows))
-        else:
-            if np.shape(state) != (self.num_envs, self.state_dim):
-                raise ValueError(f"state has shape {np.shape(state)}: expected ({self.num_envs}, {self.state_dim})")
-            chosen = _checked("state", np.asarray(state)[rows], (len(rows), self.state_dim))
-        self._place(rows, chosen)
-        return self._observe()
-
-    def step(self, action: np.ndarray) -> Observation:
-        """See BatchEnv."""
-        action = np.clip(_checked("action", action, (self.num_envs, self.action_dim)), -1.0, 1.0).astype(np.float64)
-        if self._pool is None:
-            self._advance(np.arange(self.num_envs), action)
-        else:
-            for done in [self._pool.submit(self._advance, rows, action) for rows in self._shares]:
-                done.result()
-        return self._observe()
-
-    def sample_goals(self, n: int) -> np.ndarray:
-        """See BatchEnv."""
-        return self.task.goal_states(self._rng, n)
-
-    def random_states(self, n: int) -> np.ndarray:
-        """See BatchEnv."""
-        return self.task.random_states(self._rng, n)
-
-    def show(self, state: np.ndarray) -> np.ndarray:
-        """See BatchEnv."""
-        state = _checked("state", state, (len(state) if np.ndim(state) else 1, self.state_dim))
-
-        def posed() -> Iterator[mujoco.MjData]:
-            for row in state:
-                self._pose(self._stage, row)
-                yield self._stage
-
-        return self._renderer.draw(posed(), len(state))
-
-    def snapshot(self) -> dict[str, np.ndarray]:
-        """See BatchEnv. `physics` is f64[N, P], MuJoCo's integration state; `generator` is u64[6], PCG64's."""
-        physics = np.empty((self.num_envs, mujoco.mj_stateSize(self._model, STATE)))
-        for data, row in zip(self._worlds, physics, strict=True):
-            mujoco.mj_getState(self._model, data, row, STATE)
-        return {"physics": physics, "generator": _pack_generator(self._rng)}
-
-    def restore(self, snapshot: dict[str, np.ndarray]) -> None:
-        """See BatchEnv."""
-        shape = (self.num_envs, mujoco.mj_stateSize(self._model, STATE))
-        physics, generator = snapshot.get("physics"), snapshot.get("generator")
-        if physics is None or generator is None or physics.shape != shape or generator.shape != (6,):
-            found = {key: value.shape for key, value in snapshot.items()}
-            raise ValueError(f"snapshot of another task or num_envs: it holds {found}, expected physics {shape}, generator (6,)")
-        _unpack_generator(self._rng, generator)
-        for data, row in zip(self._worlds, physics, strict=True):
-            mujoco.mj_setState(self._model, data, row, STATE)
-        self._refresh(np.arange(self.num_envs))
 
     def close(self) -> None:
         """See BatchEnv."""
@@ -180,7 +110,15 @@ class MujocoBatch(BatchEnv):
         mujoco.mj_kinematics(self._model, data)
         mujoco.mj_camlight(self._model, data)
 
-    def _advance(self, rows: np.ndarray, action: np.ndarray) -> None:
+    def _advance(self, action: np.ndarray) -> None:
+        action = action.astype(np.float64)
+        if self._pool is None:
+            self._advance_rows(np.arange(self.num_envs), action)
+        else:
+            for done in [self._pool.submit(self._advance_rows, rows, action) for rows in self._shares]:
+                done.result()
+
+    def _advance_rows(self, rows: np.ndarray, action: np.ndarray) -> None:
         for row in rows:
             self.task.apply_action(self._views[row], action[row : row + 1])
             mujoco.mj_step(self._model, self._worlds[row], nstep=self.task.substeps)
@@ -196,34 +134,26 @@ class MujocoBatch(BatchEnv):
     def _observe(self) -> Observation:
         return Observation(self._renderer.draw(self._worlds, self.num_envs), self._state.copy())
 
+    def _film(self, state: np.ndarray) -> np.ndarray:
+        def posed() -> Iterator[mujoco.MjData]:
+            for row in state:
+                self._pose(self._stage, row)
+                yield self._stage
+
+        return self._renderer.draw(posed(), len(state))
+
+    def _pack_physics(self) -> np.ndarray:
+        physics = np.empty(self.physics_shape)
+        for data, row in zip(self._worlds, physics, strict=True):
+            mujoco.mj_getState(self._model, data, row, STATE)
+        return physics
+
+    def _unpack_physics(self, physics: np.ndarray) -> None:
+        for data, row in zip(self._worlds, physics, strict=True):
+            mujoco.mj_setState(self._model, data, row, STATE)
+        self._refresh(np.arange(self.num_envs))
+
 
 def _views(data: mujoco.MjData) -> Worlds:
     """One world's arrays with a first axis of 1."""
     return Worlds(data.qpos[None], data.mocap_pos[None], data.mocap_quat[None], data.ctrl[None])
-
-
-def _checked(name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The value as f32 of that shape. Raises ValueError where it has another, or a number that is not finite."""
-    array = np.asarray(value, dtype=np.float32)
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}: expected {shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds NaN or infinity: expected finite numbers only")
-    return array
-
-
-def _pack_generator(rng: np.random.Generator) -> np.ndarray:
-    """u64[6]: PCG64's two 128-bit numbers, high word first, and its half-used draw."""
-    state = rng.bit_generator.state
-    words = [word for key in ("state", "inc") for word in divmod(int(state["state"][key]), 2**64)]
-    return np.array([*words, state["has_uint32"], state["uinteger"]], dtype=np.uint64)
-
-
-def _unpack_generator(rng: np.random.Generator, packed: np.ndarray) -> None:
-    state_high, state_low, inc_high, inc_low, has_uint32, uinteger = (int(word) for word in packed)
-    rng.bit_generator.state = {
-        "bit_generator": "PCG64",
-        "state": {"state": state_high << 64 | state_low, "inc": inc_high << 64 | inc_low},
-        "has_uint32": has_uint32,
-        "uinteger": uinteger,
-    }

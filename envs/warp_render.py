@@ -173,6 +173,11 @@ def film(model: mujoco.MjModel, size: int, num_envs: int) -> Any:
     )
 
 
+def cuda() -> bool:
+    """Whether Warp finds a CUDA device."""
+    return libraries()[0].get_cuda_device_count() > 0
+
+
 def recorded(work: Callable[[], None]) -> Callable[[], None]:
     """`work`, done once to load its kernels, and then recorded: what comes back replays the launches on the device in scope."""
     warp, _ = libraries()

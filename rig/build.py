@@ -54,8 +54,11 @@ def make_env(config: RunConfig, seed: int, stream: str, num_envs: int) -> Any:
     """N worlds of the run's task, drawing from one of `STREAMS` under `seed`. Raises UserError where they cannot be filmed."""
     task = config.task
     look = Look(task.camera, task.distractors, task.distractor_seed)
+    # Where the learner stays off CUDA, auto does too.
+    engine = "c" if config.engine == "auto" and device_of(config).type == "cpu" else config.engine
+    settings: dict[str, Any] = {"size": task.size, "render": config.render, "look": look, "engine": engine}
     try:
-        return make_batch(task.name, num_envs, seed=stream_seed(seed, stream), size=task.size, render=config.render, look=look)
+        return make_batch(task.name, num_envs, seed=stream_seed(seed, stream), **settings)
     except ValueError as error:
         raise UserError(str(error)) from error
 

@@ -88,5 +88,6 @@ class RunConfig:
     updates_per_step: int = 2  # gradient updates an env step
     num_envs: int = 1  # worlds stepped together while the policy trains
     device: str = "auto"  # auto | cpu | cuda
+    engine: str = "auto"  # physics: auto | c: MuJoCo on the CPU | warp: MuJoCo Warp, pictures too; auto: warp on CUDA, else c
     render: str = "warp"  # warp: MuJoCo Warp, needs no OpenGL | gl: mujoco.Renderer
     run_dir: str = ""  # folder of the run; empty: runs/<time>_<task>_<encoder>_<learner>_s<seed>

@@ -81,6 +81,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "learner.compile": ("auto", "on", "off"),
     "replay.memory": ("device", "host", "disk"),
     "device": ("auto", "cpu", "cuda"),
+    "engine": ("auto", "c", "warp"),
     "render": ("warp", "gl"),
 }
 
@@ -117,6 +118,8 @@ def _check_fit(config: RunConfig) -> None:
         raise UserError(
             f"random_steps={random_steps} leaves none of steps={config.steps} to learn in; try random_steps={config.steps // 10}"
         )
+    if config.engine == "warp" and config.render == "gl":
+        raise UserError("engine=warp draws its own pictures, got render=gl; try render=warp, or engine=c")
     needed = config.task.horizon * config.num_envs
     if config.replay.capacity < needed:
         raise UserError(

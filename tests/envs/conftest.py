@@ -12,13 +12,22 @@ from rig.envs import BatchEnv, make_batch
 
 @pytest.fixture
 def make() -> Iterator[Callable[..., BatchEnv]]:
-    """`make_batch` with seed 0; what it made is closed afterwards."""
+    """`make_batch` with seed 0 and the C engine unless told otherwise; what it made is closed afterwards."""
     made: list[BatchEnv] = []
 
-    def build(task: str, num_envs: int = 1, *, seed: int = 0, **settings: Any) -> BatchEnv:
-        made.append(make_batch(task, num_envs, seed=seed, **settings))
+    def build(task: str, num_envs: int = 1, *, seed: int = 0, engine: str = "c", **settings: Any) -> BatchEnv:
+        made.append(make_batch(task, num_envs, seed=seed, engine=engine, **settings))
         return made[-1]
 
     yield build
     for env in made:
         env.close()
+
+
+@pytest.fixture(scope="session")
+def gl_works() -> None:
+    """Skips where OpenGL cannot work, with the renderer's own reason."""
+    try:
+        make_batch("reach", 1, seed=0, render="gl").close()
+    except ValueError as error:
+        pytest.skip(str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,12 @@ from rig.envs.camera import CAMERAS
 
 ROOT = Path(__file__).parents[2]
 each_task = pytest.mark.parametrize("name", TASKS)
+
+
+@pytest.fixture(params=["c", "warp"])
+def make(request, make):
+    """Worlds of each engine in turn."""
+    return partial(make, engine=request.param)
 
 
 def actions(seed, steps, env):

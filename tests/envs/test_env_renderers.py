@@ -35,15 +35,6 @@ def centre(mask):
     return np.argwhere(mask).mean(axis=0)
 
 
-@pytest.fixture(scope="module")
-def gl_works():
-    """Skips where OpenGL cannot work, with the renderer's own reason."""
-    try:
-        make_batch("reach", 1, seed=0, render="gl").close()
-    except ValueError as error:
-        pytest.skip(str(error))
-
-
 @each_task
 def test_both_renderers_agree(name, gl_works, make):
     warp, gl = make(name), make(name, render="gl")

@@ -1,0 +1,206 @@
+"""N worlds in MuJoCo Warp, physics and pictures, on CUDA or, slowly, on the CPU."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from .batch import Observation
+from .camera import PLAIN, Look
+from .engine import Engine
+from .task import Worlds
+from .warp_render import MOST, Backdrop, compose, film, libraries, recorded, split
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    import mujoco
+
+    from .task import Task
+
+STATE = ("time", "qpos", "qvel", "act", "qacc_warmstart", "ctrl", "mocap_pos", "mocap_quat")
+"""All that decides the next step: what MuJoCo's integration state holds, less what no task touches."""
+CONTACTS, CONSTRAINTS = 32, 160
+"""Room for contacts and constraint rows a world, of which a step that needs more is an error."""
+
+
+@final
+class WarpBatch(Engine):
+    """MuJoCo Warp, all worlds in each launch; numbers are float32.
+
+    The first use on a machine compiles Warp's kernels (a minute), which it then keeps in its cache on disk; one line on stderr
+    says so before.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        num_envs: int,
+        *,
+        seed: int,
+        size: int = 48,
+        render: str = "warp",
+        look: Look = PLAIN,
+        device: str = "cpu",
+    ) -> None:
+        """Make the worlds at the task's start, on Warp's `device`: cpu or cuda. `size` is the side of a frame in pixels.
+
+        Raises ValueError for a renderer other than warp and none, an unknown camera, and no worlds or pixels at all.
+        """
+        super().__init__(task, num_envs, seed=seed, size=size, render=render)
+        if render not in ("warp", "none"):
+            raise ValueError(f"render={render} with engine=warp: expected warp or none; engine=c draws with render={render}")
+        self._warp, self._mjw = libraries()
+        self._model, self._device = task.model(look), device
+        with self._warp.ScopedDevice(device), announced(self._model, device):
+            self._scene = self._mjw.put_model(self._model)
+            self._scene.opt.warn_overflow = 0  # an overflow raises instead
+            self._movers, self._backdrop = split(self._model, size) if render == "warp" else (self._model, None)
+            self._data = self._mjw.make_data(self._model, nworld=num_envs, nconmax=CONTACTS, njmax=CONSTRAINTS)
+            self._substep = recorded(lambda: self._mjw.step(self._scene, self._data))
+            self._renderer = self._camera(self._data, num_envs)
+        self.physics_shape = (num_envs, sum(self._get(name)[0].size for name in STATE))
+        self._stage: tuple[Any, _Camera] | None = None
+        self._place(np.arange(num_envs), task.start_states(self._rng, num_envs))
+
+    def close(self) -> None:
+        """See BatchEnv."""
+        self._stage = None
+
+    def _get(self, name: str, data: Any = None) -> np.ndarray:
+        """An array of all worlds, [N, ...]: on the CPU Warp's own memory, elsewhere a copy."""
+        return getattr(data or self._data, name).numpy()
+
+    def _set(self, data: Any, name: str, value: np.ndarray) -> None:
+        """Write what `_get` gave back; on the CPU it is there already."""
+        array = getattr(data, name)
+        if not array.device.is_cpu:
+            array.assign(value)
+
+    def _camera(self, data: Any, num_envs: int) -> _Camera:
+        return _Camera(self._scene, data, self._movers, self._backdrop, (num_envs, *self.frame_shape))
+
+    def _place(self, rows: np.ndarray, state: np.ndarray) -> None:
+        self._put(self._data, rows, state)
+        overflow = self._get("overflow")
+        overflow[rows] = 0
+        self._set(self._data, "overflow", overflow)
+
+    def _put(self, data: Any, rows: np.ndarray, state: np.ndarray) -> None:
+        worlds = self._at_rest(len(rows))
+        self.task.write_state(worlds, state)
+        for name in STATE:
+            array = self._get(name, data)
+            array[rows] = getattr(worlds, name, 0.0)
+            self._set(data, name, array)
+
+    def _at_rest(self, n: int) -> Worlds:
+        """n worlds as the model describes them."""
+        model = self._model
+        bodies = [int(np.flatnonzero(model.body_mocapid == i)[0]) for i in range(model.nmocap)]
+        known = {"qpos": model.qpos0, "mocap_pos": model.body_pos[bodies], "mocap_quat": model.body_quat[bodies]}
+        rest = {name: known.get(name, np.zeros(self._get(name).shape[1:])) for name in Worlds._fields}
+        return Worlds(**{name: np.repeat(value[None], n, axis=0).astype(np.float32) for name, value in rest.items()})
+
+    def _advance(self, action: np.ndarray) -> None:
+        worlds = Worlds(*(self._get(name) for name in Worlds._fields))
+        self.task.apply_action(worlds, action)
+        for name, value in zip(Worlds._fields, worlds, strict=True):
+            self._set(self._data, name, value)
+        with self._warp.ScopedDevice(self._device):
+            for _ in range(self.task.substeps):
+                self._substep()
+        overflow = int(np.bitwise_or.reduce(self._get("overflow")))
+        if overflow:
+            room, what = f"{CONTACTS} contacts and {CONSTRAINTS} constraints", repr(self._mjw.OverflowType(overflow))
+            raise RuntimeError(
+                f"{self.task.name} needs more than the {room} a world that engine=warp has room for ({what}): "
+                f"raise CONTACTS and CONSTRAINTS in {__file__}, or type engine=c"
+            )
+
+    def _observe(self) -> Observation:
+        state = np.zeros((self.num_envs, self.state_dim), dtype=np.float32)
+        self.task.read_state(Worlds(*(self._get(name) for name in Worlds._fields)), state)
+        with self._warp.ScopedDevice(self._device):
+            return Observation(self._renderer.draw(), state)
+
+    def _film(self, state: np.ndarray) -> np.ndarray:
+        frames = np.zeros((len(state), *self.frame_shape), dtype=np.uint8)
+        if self._backdrop is None:
+            return frames
+        room = min(MOST, self.num_envs)
+        with self._warp.ScopedDevice(self._device):
+            if self._stage is None:
+                data = self._mjw.make_data(self._model, nworld=room, nconmax=1, njmax=1)
+                self._stage = data, self._camera(data, room)
+            data, camera = self._stage
+            for first in range(0, len(state), room):
+                part = state[first : first + room]
+                self._put(data, np.arange(len(part)), part)
+                frames[first : first + room] = camera.draw()[: len(part)]
+        return frames
+
+    def _pack_physics(self) -> np.ndarray:
+        parts = [self._get(name).reshape(self.num_envs, -1) for name in STATE]
+        return np.concatenate(parts, axis=1)
+
+    def _unpack_physics(self, physics: np.ndarray) -> None:
+        first = 0
+        for name in STATE:
+            array = self._get(name)
+            end = first + array[0].size
+            array[...] = physics[:, first:end].reshape(array.shape)
+            self._set(self._data, name, array)
+            first = end
+
+
+class _Camera:
+    """Films all worlds of a `Data`, with poses fresh from its positions."""
+
+    def __init__(
+        self, scene: Any, data: Any, movers: mujoco.MjModel, backdrop: Backdrop | None, shape: tuple[int, int, int, int]
+    ) -> None:
+        self._shape, self._backdrop = shape, backdrop
+        if backdrop is None:
+            return
+        mjw = libraries()[1]
+        context = film(movers, shape[1], shape[0])
+
+        def look() -> None:
+            mjw.kinematics(scene, data)
+            mjw.camlight(scene, data)
+            mjw.refit_bvh(scene, data, context)
+            mjw.render(scene, data, context)
+
+        self._replay, self._context = recorded(look), context
+
+    def draw(self) -> np.ndarray:
+        """u8[N, H, W, 3]: black without a backdrop."""
+        frames = np.zeros(self._shape, dtype=np.uint8)
+        if self._backdrop is not None:
+            self._replay()
+            compose(self._context.rgb_data.numpy(), self._context.depth_data.numpy(), self._backdrop, frames)
+        return frames
+
+
+@contextmanager
+def announced(model: mujoco.MjModel, device: str) -> Generator[None, None, None]:
+    """Say on stderr that kernels are about to be compiled, unless they once were; a mark in Warp's cache remembers.
+
+    The mark is a folder named as Warp's own are, so that `warp.clear_kernel_cache()` takes it along with the kernels.
+    """
+    warp, _ = libraries()
+    sizes = (model.nq, model.nv, model.nu, model.ngeom, model.neq, model.ntendon, *np.unique(model.geom_type))
+    key = repr((metadata.version("mujoco-warp"), device, *map(int, sizes)))
+    mark = Path(warp.config.kernel_cache_dir) / f"wp_rig_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    if not mark.exists():
+        said = f"compiling Warp's physics kernels for {device}, once on this machine: a minute or two"
+        print(said, file=sys.stderr, flush=True)
+    yield
+    mark.mkdir(parents=True, exist_ok=True)
