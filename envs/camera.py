@@ -43,8 +43,8 @@ CAMERAS: dict[str, Camera] = {
     "close": Camera(lookat=(0.0, 0.62, 0.0), distance=0.50, azimuth=270.0, elevation=-62.0),
     # The same view from further away, for a hand that roams 0.40 x 0.20 m at y = 0.65.
     "wide": Camera(lookat=(0.0, 0.665, 0.0), distance=0.64, azimuth=270.0, elevation=-62.0),
-    # Between the two, for two pucks and a hand that gets behind both: a puck is 7 pixels wide.
-    "middle": Camera(lookat=(0.0, 0.615, 0.0), distance=0.66, azimuth=270.0, elevation=-62.0),
+    # The close view from a little further away, for a hand that gets around two pucks there: a puck is 8 pixels wide.
+    "middle": Camera(lookat=(0.0, 0.615, 0.0), distance=0.54, azimuth=270.0, elevation=-62.0),
     # Straight down, and from so far that walls hide nothing beside them: 0.39 m of floor, a ball of 0.05 m is 6 pixels wide.
     "above": Camera(lookat=(0.0, 0.0, 0.0), distance=2.0, azimuth=90.0, elevation=-90.0, fovy=11.14),
 }
