@@ -9,7 +9,9 @@ from typing import Any
 
 from .batch import BatchEnv, Observation
 from .camera import PLAIN, Look
+from .door import Door
 from .multi_push import MultiPush
+from .pickup import Pickup
 from .point_mass import PointMass
 from .point_maze import PointMazeFourRooms, PointMazeMedium, PointMazeUMaze
 from .push import Push
@@ -17,8 +19,11 @@ from .reach import Reach
 from .task import Factor, Task
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (Reach, Push, MultiPush, PointMass, PointMazeUMaze, PointMazeFourRooms, PointMazeMedium)
-}
+    task.name: task
+    for task in (
+        Reach, Push, MultiPush, Door, Pickup, PointMass, PointMazeUMaze, PointMazeFourRooms, PointMazeMedium,
+    )
+}  # fmt: skip
 """Every task by its name."""
 
 

@@ -230,7 +230,7 @@ def test_a_plug_in_is_found_where_one_stands(plugin: str) -> None:
         ("encoder", "sky_plugin:Bare", "encoder=sky_plugin:Bare: it needs an attribute Config"),
         ("learner", "sky_plugin:Plugged", "learner=sky_plugin:Plugged: 'Plugged' is no subclass of rig.learners.base.Learner"),
         ("reward", "sky_plugin:TABLE", "reward=sky_plugin:TABLE: 'TABLE' is no function"),
-        ("task", "sky_plugin:Plugged", "task=sky_plugin:Plugged: a task cannot be plugged in; valid: reach, push"),
+        ("task", "sky_plugin:Plugged", "task=sky_plugin:Plugged: a task cannot be plugged in; valid: reach, push, door, pickup"),
     ],
 )
 def test_what_is_no_plug_in_is_refused(plugin: str, group: str, name: str, message: str) -> None:

@@ -103,7 +103,7 @@ def test_another_camera_and_distractors_change_frames_alone(name, make):
 @each_task
 def test_actions_are_clipped(name, make):
     env, other = make(name, render="none"), make(name, render="none")
-    far, unit = env.step(np.full((1, 2), 7.0)), other.step(np.ones((1, 2)))
+    far, unit = env.step(np.full((1, env.action_dim), 7.0)), other.step(np.ones((1, env.action_dim)))
     np.testing.assert_array_equal(far.state, unit.state)
 
 
@@ -223,7 +223,7 @@ def test_bad_actions_and_states_are_refused_in_one_line(name, make):
 
 
 def test_bad_names_and_numbers_are_refused_and_list_what_is_valid():
-    with pytest.raises(ValueError, match=r"unknown task 'pull': expected one of reach, push"):
+    with pytest.raises(ValueError, match=r"unknown task 'pull': expected one of reach, push, door, pickup"):
         make_batch("pull", 1, seed=0)
     with pytest.raises(ValueError, match=r"unknown renderer 'cuda': expected one of warp, gl, none"):
         make_batch("reach", 1, seed=0, render="cuda")

@@ -17,7 +17,7 @@ PUCKS_ASIDE = {"reach": (), "push": (0.15, 0.70), "multi_push": (0.15, 0.70, -0.
 @each_task
 def test_nothing_moves_without_an_action(name, make):
     env = make(name, 16, render="none")
-    for states in (None, env.random_states(16)):
+    for states in (None, env.random_states(16), env.sample_goals(16)):
         start = env.reset(state=states)
         for _ in range(50):
             now = env.step(np.zeros((16, env.action_dim)))
@@ -28,12 +28,13 @@ def test_nothing_moves_without_an_action(name, make):
 def test_the_state_stays_in_the_kept_region(name, make):
     env = make(name, 16, render="none")
     rng, low, high = np.random.default_rng(0), np.array(env.task.state_low), np.array(env.task.state_high)
+    give = np.array([{"m": GIVE, "rad": 0.02}[unit] for unit in env.task.state_units])
     env.reset(state=env.random_states(16))
     for _ in range(25):
         held = rng.choice([-1.0, 0.0, 1.0], size=(16, env.action_dim))
         for _ in range(8):
             now = env.step(held)
-            assert (now.state > low - GIVE).all() and (now.state < high + GIVE).all()
+            assert (now.state > low - give).all() and (now.state < high + give).all()
 
 
 @pytest.mark.parametrize("name", PUCKS_ASIDE)

@@ -69,9 +69,9 @@ def test_a_frame_is_a_function_of_the_state(name, make):
     now = env.reset(state=states)
     np.testing.assert_array_equal(now.frame, env.show(states))
     for _ in range(10):
-        now = env.step(np.tile([[0.3, -0.2]], (3, 1)))
+        now = env.step(np.tile(np.resize([0.3, -0.2], env.action_dim), (3, 1)))
     for _ in range(40):
-        now = env.step(np.zeros((3, 2)))
+        now = env.step(np.zeros((3, env.action_dim)))
     # The state is rounded to float32 and a pressed hand leans by a hair: a pixel on an edge may fall to either side.
     differing = (env.show(now.state) != now.frame).any(axis=-1).sum(axis=(1, 2))
     assert (differing <= 12).all()
@@ -80,7 +80,7 @@ def test_a_frame_is_a_function_of_the_state(name, make):
 @each_task
 def test_frames_of_moving_worlds_do_not_lag_behind_their_state(name, make):
     env = make(name, 4, size=160)
-    actions = np.random.default_rng(0).choice([-1.0, 1.0], size=(40, 4, 2))
+    actions = np.random.default_rng(0).choice([-1.0, 1.0], size=(40, 4, env.action_dim))
     differing, moved = 0, 0
     before = env.reset()
     for action in actions:
@@ -107,7 +107,7 @@ def test_many_worlds_are_drawn_as_each_alone(name, make):
 @each_task
 def test_showing_states_disturbs_no_world(name, make):
     env, twin = make(name, 2), make(name, 2)
-    for action in np.random.default_rng(0).uniform(-1, 1, (10, 2, 2)):
+    for action in np.random.default_rng(0).uniform(-1, 1, (10, 2, env.action_dim)):
         env.show(np.tile(np.float32(env.task.state_low), (7, 1)))
         np.testing.assert_array_equal(env.step(action).frame, twin.step(action).frame)
 
