@@ -47,8 +47,8 @@ CAMERAS: dict[str, Camera] = {
     "middle": Camera(lookat=(0.0, 0.615, 0.0), distance=0.54, azimuth=270.0, elevation=-62.0),
     # Straight down, and from so far that walls hide nothing beside them: 0.39 m of floor, a ball of 0.05 m is 6 pixels wide.
     "above": Camera(lookat=(0.0, 0.0, 0.0), distance=2.0, azimuth=90.0, elevation=-90.0, fovy=11.14),
-    # From the hand's side of a door, which opens towards the camera.
-    "door": Camera(lookat=(0.0, 0.56, 0.10), distance=0.50, azimuth=90.0, elevation=-60.0),
+    # From the side of the hand at a door, which opens towards the camera: hand, handle and cart on the floor are in view.
+    "door": Camera(lookat=(0.02, 0.53, 0.07), distance=0.50, azimuth=90.0, elevation=-60.0),
     # Along -x at a gripper that moves in the y-z plane: +y is on the right.
     "side": Camera(lookat=(0.0, 0.60, 0.065), distance=0.28, azimuth=180.0, elevation=-35.0),
 }
