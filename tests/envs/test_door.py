@@ -45,7 +45,7 @@ def test_a_door_stands_soon_after_its_hand_stops(make):
     np.testing.assert_allclose(steps(env, np.zeros(3), 20), still, atol=1e-3)
 
 
-def test_the_hand_stays_out_of_panel_and_bar_and_never_gets_behind_the_door(make):
+def test_the_hand_stays_out_of_the_panel_and_never_gets_behind_it(make):
     env = make("door", 16, render="none")
     rng, deepest = np.random.default_rng(0), np.inf
     env.reset(state=env.random_states(16))

@@ -28,7 +28,7 @@ def test_nothing_moves_without_an_action(name, make):
 def test_the_state_stays_in_the_kept_region(name, make):
     env = make(name, 16, render="none")
     rng, low, high = np.random.default_rng(0), np.array(env.task.state_low), np.array(env.task.state_high)
-    give = np.array([{"m": GIVE, "rad": 0.02}[unit] for unit in env.task.state_units])
+    give = np.array([{"m": GIVE, "rad": 0.02}[unit] for unit in env.task.state_units])  # a flicked door hits its stop
     env.reset(state=env.random_states(16))
     for _ in range(25):
         held = rng.choice([-1.0, 0.0, 1.0], size=(16, env.action_dim))
