@@ -43,8 +43,8 @@ CAMERAS: dict[str, Camera] = {
     "close": Camera(lookat=(0.0, 0.62, 0.0), distance=0.50, azimuth=270.0, elevation=-62.0),
     # The same view from further away, for a hand that roams 0.40 x 0.20 m at y = 0.65.
     "wide": Camera(lookat=(0.0, 0.665, 0.0), distance=0.64, azimuth=270.0, elevation=-62.0),
-    # Between the two, for two pucks and a hand that gets behind both: a puck is 7 pixels wide.
-    "middle": Camera(lookat=(0.0, 0.615, 0.0), distance=0.66, azimuth=270.0, elevation=-62.0),
+    # The close view from a little further away, for a hand that gets around two pucks there: a puck is 8 pixels wide.
+    "middle": Camera(lookat=(0.0, 0.615, 0.0), distance=0.54, azimuth=270.0, elevation=-62.0),
     # Straight down, and from so far that walls hide nothing beside them: 0.39 m of floor, a ball of 0.05 m is 6 pixels wide.
     "above": Camera(lookat=(0.0, 0.0, 0.0), distance=2.0, azimuth=90.0, elevation=-90.0, fovy=11.14),
 }
@@ -89,10 +89,11 @@ def load_model(path: Path, look: Look, furnish: Callable[[mujoco.MjSpec], None] 
         furnish(spec)
     spec.worldbody.add_camera(name=look.camera, pos=position, quat=quaternion, fovy=pose.fovy)
     rng = np.random.default_rng(look.seed)
+    field = pose.distance * np.tan(np.deg2rad(pose.fovy / 2))  # half of the picture's height at the point looked at, metres
     for _ in range(look.distractors):
-        x, y = np.asarray(pose.lookat[:2]) + pose.distance * rng.uniform(-0.4, 0.4, 2)
+        x, y = np.asarray(pose.lookat[:2]) + field * rng.uniform(-0.95, 0.95, 2)
         spec.worldbody.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=(pose.distance * rng.uniform(0.03, 0.08), 0.001, 0), pos=(x, y, 0),
+            type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=(field * rng.uniform(0.07, 0.2), 0.001, 0), pos=(x, y, 0),
             rgba=(*hsv_to_rgb(rng.uniform(), 0.8, 0.8), 1), contype=0, conaffinity=0,
         )  # fmt: skip
     return spec.compile()

@@ -18,7 +18,7 @@ CLEARANCE = (0.07, 0.07, 0.09)
 class MultiPush(Task):
     """Slide two pucks across the table, each to its place, by touching them.
 
-    State: hand x, y, red puck x, y and green puck x, y in metres. Success: both pucks within 5 cm, wherever the hand is.
+    State: hand x, y, red puck x, y and cyan puck x, y in metres. Success: both pucks within 5 cm, wherever the hand is.
     Source: the two-puck pushing of Nair et al. 2018, section 5, in the geometry of Push, with a scene of primitives.
     """
 
@@ -36,9 +36,9 @@ class MultiPush(Task):
     camera: ClassVar[str] = "middle"
     scene: ClassVar[str] = "multi_push.xml"
     action_dim: ClassVar[int] = 2
-    # The pucks' part repeats the joint ranges in multi_push.xml. The hand has room behind a puck at the edge, to bring it back.
-    state_low: ClassVar[tuple[float, ...]] = (-0.22, 0.43, -0.15, 0.50, -0.15, 0.50)
-    state_high: ClassVar[tuple[float, ...]] = (0.22, 0.77, 0.15, 0.70, 0.15, 0.70)
+    # The pucks' part repeats the joint ranges in multi_push.xml. The hand has 2 cm more on every side.
+    state_low: ClassVar[tuple[float, ...]] = (-0.17, 0.48, -0.15, 0.50, -0.15, 0.50)
+    state_high: ClassVar[tuple[float, ...]] = (0.17, 0.72, 0.15, 0.70, 0.15, 0.70)
 
     def start_states(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """f32[n, 6]: always hand (0, 0.52), pucks (-0.08, 0.60) and (0.08, 0.60)."""

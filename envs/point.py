@@ -44,7 +44,7 @@ class PointTask(Task):
     action_dim: ClassVar[int] = 2
 
     def model(self, look: Look = PLAIN) -> mujoco.MjModel:
-        """A fresh compiled model of the scene with the task's walls in it, seen through one camera. Raises ValueError as `Task`."""
+        """A fresh compiled model of the scene with the task's walls in it, through one camera. Raises ValueError as `Task`."""
         return load_model(ASSETS / self.scene, look.through(self.camera), self._add_walls)
 
     def start_states(self, rng: np.random.Generator, n: int) -> np.ndarray:

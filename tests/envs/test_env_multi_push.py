@@ -50,14 +50,3 @@ def test_nothing_overlaps(make):
             assert (between > -GIVE).all()
             touched |= (between < GIVE).any(axis=0)
     assert touched.all()
-
-
-def test_a_hand_brings_a_puck_back_from_every_edge(make):
-    env = make("multi_push", 4, render="none")
-    edges = np.array([[-0.15, 0.6], [0.15, 0.6], [0.0, 0.5], [0.0, 0.7]])
-    inwards = (np.array([0.0, 0.6]) - edges) / np.linalg.norm(np.array([0.0, 0.6]) - edges, axis=1, keepdims=True)
-    aside = np.array([[0.1, 0.5], [-0.1, 0.5], [0.12, 0.6], [0.12, 0.6]])
-    env.reset(state=np.concatenate([edges - 0.068 * inwards, edges, aside], axis=1))
-    for _ in range(3):
-        now = env.step(inwards).state
-    assert (((now[:, 2:4] - edges) * inwards).sum(axis=1) > 0.04).all()

@@ -12,7 +12,7 @@ each_task = pytest.mark.parametrize("name", TASKS)
 
 def blue(frames):
     """bool[..., H, W]: pixels of the hand."""
-    return (frames[..., 2] > 110) & (frames[..., 0] < 60)
+    return (frames[..., 2] > 110) & (frames[..., 0] < 60) & (frames[..., 1] < 90)
 
 
 def red(frames):
@@ -20,12 +20,12 @@ def red(frames):
     return (frames[..., 0] > 130) & (frames[..., 1] < 60)
 
 
-def green(frames):
+def cyan(frames):
     """bool[..., H, W]: pixels of the second puck."""
-    return (frames[..., 1] > 80) & (frames[..., 0] < 60) & (frames[..., 2] < 60)
+    return (frames[..., 1] > 100) & (frames[..., 0] < 60)
 
 
-PUCKS = {"reach": (), "push": (red,), "multi_push": (red, green)}
+PUCKS = {"reach": (), "push": (red,), "multi_push": (red, cyan)}
 """Tasks with a hand, and how their pucks are told."""
 with_a_hand = pytest.mark.parametrize("name", PUCKS)
 
@@ -154,7 +154,7 @@ def test_the_hand_never_hides_the_pucks_and_the_table_fills_the_rest(name, make)
     frames = env.show(env.random_states(200))
     table = (frames.min(axis=-1) > 170).mean(axis=(1, 2))
     assert (table > 0.7).all()
-    for colour in (red, green):
+    for colour in (red, cyan):
         seen = colour(frames).sum(axis=(1, 2))
         if colour in PUCKS[name]:
             assert seen.min() >= 6 and np.median(seen) >= 40
