@@ -196,7 +196,8 @@ def announced(model: mujoco.MjModel, device: str) -> Generator[None, None, None]
     The mark is a folder named as Warp's own are, so that `warp.clear_kernel_cache()` takes it along with the kernels.
     """
     warp, _ = libraries()
-    sizes = (model.nq, model.nv, model.nu, model.ngeom, model.neq, model.ntendon, *np.unique(model.geom_type))
+    touching = model.geom_type[(model.geom_contype | model.geom_conaffinity) != 0]
+    sizes = (model.nq, model.nv, model.nu, model.neq, model.ntendon, *np.unique(touching))
     key = repr((metadata.version("mujoco-warp"), device, *map(int, sizes)))
     mark = Path(warp.config.kernel_cache_dir) / f"wp_rig_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if not mark.exists():
