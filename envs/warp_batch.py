@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 STATE = ("time", "qpos", "qvel", "act", "qacc_warmstart", "ctrl", "mocap_pos", "mocap_quat")
 """All that decides the next step: what MuJoCo's integration state holds, less what no task touches."""
-CONTACTS, CONSTRAINTS = 32, 160
-"""Room for contacts and constraint rows a world, of which a step that needs more is an error."""
+CONTACTS, CONSTRAINTS = 48, 96
+"""Room for contacts and constraint rows a world; a step that needs more is an error. Most seen: 2 and 14, in MultiPush."""
 
 
 @final
@@ -196,7 +196,8 @@ def announced(model: mujoco.MjModel, device: str) -> Generator[None, None, None]
     The mark is a folder named as Warp's own are, so that `warp.clear_kernel_cache()` takes it along with the kernels.
     """
     warp, _ = libraries()
-    sizes = (model.nq, model.nv, model.nu, model.ngeom, model.neq, model.ntendon, *np.unique(model.geom_type))
+    touching = model.geom_type[(model.geom_contype | model.geom_conaffinity) != 0]
+    sizes = (model.nq, model.nv, model.nu, model.neq, model.ntendon, *np.unique(touching))
     key = repr((metadata.version("mujoco-warp"), device, *map(int, sizes)))
     mark = Path(warp.config.kernel_cache_dir) / f"wp_rig_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if not mark.exists():

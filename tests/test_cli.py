@@ -135,7 +135,7 @@ def test_list_makes_a_picture_of_all_tasks(tmp_path: Path, capsys: pytest.Captur
     assert main(["list", "tasks", "--pictures", str(folder)]) == 0
     assert str(folder / "tasks.png") in capsys.readouterr().out
     sheet = iio.imread(folder / "tasks.png")
-    side, labels = contact_sheet.SIZE, contact_sheet.SIZE + GAP
+    side, labels = contact_sheet.SIZE, contact_sheet.LABEL + GAP
     for row in range(len(TASKS)):
         top = contact_sheet.HEAD + GAP + row * (side + GAP)
         start, goal, other = (sheet[top : top + side, labels + (side + GAP) * i :][:, :side] for i in (0, 1, 2))

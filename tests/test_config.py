@@ -125,6 +125,8 @@ def test_out_of_range_is_refused(path: str) -> None:
         ({"task__camera": "dome"}, r"task.camera must be own, close.* or .*, got 'dome'; try task.camera=own"),
         ({"task__distractors": -1}, r"task.distractors must be at least 0, got -1"),
         ({"device": "gpu"}, r"device must be auto, cpu or cuda, got 'gpu'; try device=auto"),
+        ({"engine": "cuda"}, r"engine must be auto, c or warp, got 'cuda'; try engine=auto"),
+        ({"engine": "warp", "render": "gl"}, r"engine=warp draws its own pictures, got render=gl; try render=warp, or engine=c"),
         ({"render": "egl"}, r"render must be warp or gl, got 'egl'"),
         ({"collect__reset": "begin"}, r"collect.reset must be start or random, got 'begin'"),
         ({"task__size": 33, "encoder__name": "spatial_vae"}, r"task.size must be a multiple of 2 for .* try task.size=32"),

@@ -83,7 +83,7 @@ def test_more_constraints_than_there_is_room_for_are_an_error_and_a_reset_mends_
     at_limit = np.tile(np.float32([0.0, 0.52, 0.15, 0.70]), (2, 1))
     env.reset(state=at_limit)
     env._data.qpos.numpy()[1, 7] += 0.01
-    with pytest.raises(RuntimeError, match=r"^push needs more than the 32 contacts and 8 constraints a world .*NEFC"):
+    with pytest.raises(RuntimeError, match=r"^push needs more than the 48 contacts and 8 constraints a world .*NEFC"):
         env.step(np.zeros((2, 2)))
     env.reset()
     env.step(np.zeros((2, 2)))
