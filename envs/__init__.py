@@ -5,7 +5,9 @@ from __future__ import annotations
 if __name__ == "envs":
     raise ImportError("the worlds are a part of rig: `import rig.envs`, not `import envs`")
 
-from .batch import BatchEnv, Observation
+from .batch import BatchEnv, EpisodeLostError, Observation, WorldsError
+from .foreign import ForeignBatch
+from .foreign_world import Spec
 from .push import Push
 from .reach import Reach
 from .task import Factor, Task
@@ -38,4 +40,16 @@ def register() -> None:
             )
 
 
-__all__ = ["TASKS", "BatchEnv", "Factor", "Observation", "Task", "make_batch", "register"]
+__all__ = [
+    "TASKS",
+    "BatchEnv",
+    "EpisodeLostError",
+    "Factor",
+    "ForeignBatch",
+    "Observation",
+    "Spec",
+    "Task",
+    "WorldsError",
+    "make_batch",
+    "register",
+]

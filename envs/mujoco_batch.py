@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, final
 import mujoco
 import numpy as np
 
-from .batch import BatchEnv, Observation
+from .batch import BatchEnv, Observation, checked, pack_generator, unpack_generator
 from .gl_render import GLRenderer
 from .task import Worlds
 from .warp_render import WarpRenderer
@@ -107,13 +107,13 @@ class MujocoBatch(BatchEnv):
         else:
             if np.shape(state) != (self.num_envs, self.state_dim):
                 raise ValueError(f"state has shape {np.shape(state)}: expected ({self.num_envs}, {self.state_dim})")
-            chosen = _checked("state", np.asarray(state)[rows], (len(rows), self.state_dim))
+            chosen = checked("state", np.asarray(state)[rows], (len(rows), self.state_dim))
         self._place(rows, chosen)
         return self._observe()
 
     def step(self, action: np.ndarray) -> Observation:
         """See BatchEnv."""
-        action = np.clip(_checked("action", action, (self.num_envs, self.action_dim)), -1.0, 1.0).astype(np.float64)
+        action = np.clip(checked("action", action, (self.num_envs, self.action_dim)), -1.0, 1.0).astype(np.float64)
         if self._pool is None:
             self._advance(self._shares[0], action)
         else:
@@ -131,7 +131,7 @@ class MujocoBatch(BatchEnv):
 
     def show(self, state: np.ndarray) -> np.ndarray:
         """See BatchEnv."""
-        state = _checked("state", state, (len(state) if np.ndim(state) else 1, self.state_dim))
+        state = checked("state", state, (len(state) if np.ndim(state) else 1, self.state_dim))
 
         def posed() -> Iterator[mujoco.MjData]:
             for row in state:
@@ -145,7 +145,7 @@ class MujocoBatch(BatchEnv):
         physics = np.empty((self.num_envs, mujoco.mj_stateSize(self._model, STATE)))
         for data, row in zip(self._worlds, physics, strict=True):
             mujoco.mj_getState(self._model, data, row, STATE)
-        return {"physics": physics, "generator": _pack_generator(self._rng)}
+        return {"physics": physics, "generator": pack_generator(self._rng)}
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
         """See BatchEnv."""
@@ -154,7 +154,7 @@ class MujocoBatch(BatchEnv):
         if physics is None or generator is None or physics.shape != shape or generator.shape != (6,):
             found = {key: value.shape for key, value in snapshot.items()}
             raise ValueError(f"snapshot of another task or num_envs: it holds {found}, expected physics {shape}, generator (6,)")
-        _unpack_generator(self._rng, generator)
+        unpack_generator(self._rng, generator)
         for data, row in zip(self._worlds, physics, strict=True):
             mujoco.mj_setState(self._model, data, row, STATE)
         self._refresh(np.arange(self.num_envs))
@@ -196,30 +196,3 @@ class MujocoBatch(BatchEnv):
 def _views(data: mujoco.MjData) -> Worlds:
     """One world's arrays with a first axis of 1."""
     return Worlds(data.qpos[None], data.mocap_pos[None], data.mocap_quat[None], data.ctrl[None])
-
-
-def _checked(name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The value as f32 of that shape. Raises ValueError where it has another, or a number that is not finite."""
-    array = np.asarray(value, dtype=np.float32)
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}: expected {shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds NaN or infinity: expected finite numbers only")
-    return array
-
-
-def _pack_generator(rng: np.random.Generator) -> np.ndarray:
-    """u64[6]: PCG64's two 128-bit numbers, high word first, and its half-used draw."""
-    state = rng.bit_generator.state
-    words = [word for key in ("state", "inc") for word in divmod(int(state["state"][key]), 2**64)]
-    return np.array([*words, state["has_uint32"], state["uinteger"]], dtype=np.uint64)
-
-
-def _unpack_generator(rng: np.random.Generator, packed: np.ndarray) -> None:
-    state_high, state_low, inc_high, inc_low, has_uint32, uinteger = (int(word) for word in packed)
-    rng.bit_generator.state = {
-        "bit_generator": "PCG64",
-        "state": {"state": state_high << 64 | state_low, "inc": inc_high << 64 | inc_low},
-        "has_uint32": has_uint32,
-        "uinteger": uinteger,
-    }

@@ -44,23 +44,42 @@ class Factor(NamedTuple):
     """Success is a distance below this [multiworld]."""
 
 
-class Task(ABC):
-    """Stateless description of a task. It holds no physics data: one instance serves any number of worlds.
-
-    Subclasses are final: they fill in the class attributes and the hooks, and nothing else.
-    """
+class Measures:
+    """What the numbers of a state are, and how far two states are apart."""
 
     name: ClassVar[str]
-    """Key in `rig.envs.TASKS`."""
-    gym_id: ClassVar[str]
-    """Gymnasium id."""
-    horizon: ClassVar[int]
-    """Env steps an episode: a default for the agent, since a world itself never ends."""
+    """Key in `rig.envs.TASKS`, or the id of a foreign world."""
     state_names: ClassVar[tuple[str, ...]]
     state_units: ClassVar[tuple[str, ...]]
     factors: ClassVar[dict[str, Factor]]
     judged: ClassVar[str]
     """The factor whose threshold decides the task's success."""
+
+    @property
+    def state_dim(self) -> int:
+        """Numbers in a state."""
+        return len(self.state_names)
+
+    def distances(self, state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
+        """Euclidean distance of each factor between states f32[n, S] and goals f32[n, S]: f32[n] each, in the factor's unit."""
+        difference = np.asarray(state) - np.asarray(goal)
+        return {name: np.linalg.norm(difference[..., list(factor.indices)], axis=-1) for name, factor in self.factors.items()}
+
+    def success(self, state: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        """bool[n]: whether the judged factor is nearer to its goal than its threshold."""
+        return self.distances(state, goal)[self.judged] < self.factors[self.judged].threshold
+
+
+class Task(Measures, ABC):
+    """Stateless description of a task. It holds no physics data: one instance serves any number of worlds.
+
+    Subclasses are final: they fill in the class attributes and the hooks, and nothing else.
+    """
+
+    gym_id: ClassVar[str]
+    """Gymnasium id."""
+    horizon: ClassVar[int]
+    """Env steps an episode: a default for the agent, since a world itself never ends."""
     camera: ClassVar[str]
     """Key in `rig.envs.camera.CAMERAS`."""
     scene: ClassVar[str]
@@ -72,23 +91,9 @@ class Task(ABC):
     substeps: ClassVar[int] = 20
     """Physics steps of 2 ms an action."""
 
-    @property
-    def state_dim(self) -> int:
-        """Numbers in a state."""
-        return len(self.state_names)
-
     def model(self) -> mujoco.MjModel:
         """A fresh compiled model of the scene with the task's camera in it."""
         return load_model(ASSETS / self.scene, self.camera)
-
-    def distances(self, state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
-        """Euclidean distance of each factor between states f32[n, S] and goals f32[n, S]: f32[n] each, in the factor's unit."""
-        difference = np.asarray(state) - np.asarray(goal)
-        return {name: np.linalg.norm(difference[..., list(factor.indices)], axis=-1) for name, factor in self.factors.items()}
-
-    def success(self, state: np.ndarray, goal: np.ndarray) -> np.ndarray:
-        """bool[n]: whether the judged factor is nearer to its goal than its threshold."""
-        return self.distances(state, goal)[self.judged] < self.factors[self.judged].threshold
 
     @abstractmethod
     def start_states(self, rng: np.random.Generator, n: int) -> np.ndarray:

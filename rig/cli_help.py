@@ -50,7 +50,12 @@ def train_help() -> str:
     for group, entries in GROUPS.items():
         choices = [find(group, name) for name in entries.table]
         if group == "task":
-            sections.append(("with any task", rows(choices[0].config, "task.")))
+            shared = rows(choices[0].config, "task.")
+            known = {row.path for row in shared}
+            sections.append(("with any task", shared))
+            for choice in choices:
+                own = [row for row in rows(choice.config, "task.") if row.path not in known]
+                sections.append((f"with task={choice.name}", own))
             continue
         sections += [(f"with {group}={choice.name}", rows(choice.config, f"{group}.")) for choice in choices]
     every = [row for _, section in sections for row in section]

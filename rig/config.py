@@ -18,6 +18,28 @@ class TaskConfig:
     size: int = 48  # pixels, side of the square camera image
     horizon: int = 50  # env steps an episode, by default the task's own [multiworld: 50 reach, 100 push; our trials: 50]
 
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.name
+
+
+@dataclass(frozen=True)
+class GymTaskConfig(TaskConfig):
+    """A world made by others."""
+
+    name: str = "gym"  # its own entry among the tasks
+    id: str = ""  # a Gymnasium id, or module:Class: an environment with goals that renders rgb_array
+    camera: str | tuple[float, ...] = ""  # MuJoCo: a camera's name, or [x,y,z,distance,azimuth,elevation]; empty: its own
+    threshold: float = 0.0  # distance that is success, in its own unit; 0: its distance_threshold
+    unit: str = ""  # that unit, for people
+    time_limit: float = 60.0  # seconds that a step or a reset may take before its worker is started again
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.id
+
 
 @dataclass(frozen=True)
 class CollectConfig:
