@@ -91,7 +91,7 @@ class Workers:
         self._workers: dict[int, _Process] = {}
         self._finalizer = weakref.finalize(self, _end_all, self._workers, self._file)
         for worker in range(len(self.rows)):
-            self._start(worker)
+            self._start(worker, examine=worker == 0)
         made = {w: self._answer(w, START + time_limit * len(rows)) for w, rows in enumerate(self.rows)}
         self._refuse_failures(made)
         self.description: Description = made[0][1]
@@ -119,7 +119,7 @@ class Workers:
         """End them; harmless twice."""
         self._finalizer()
 
-    def _start(self, worker: int) -> None:
+    def _start(self, worker: int, examine: bool = False) -> None:
         ours, theirs = socket.socketpair()
         trace = tempfile.TemporaryFile()  # noqa: SIM115
         numbers = (theirs.fileno(), self._file.fileno(), trace.fileno())
@@ -134,7 +134,7 @@ class Workers:
         )
         theirs.close()
         self._workers[worker] = _Process(process, Connection(ours.detach()), trace)
-        self._send(worker, "make", self._spec, self.rows[worker].tolist(), worker == 0)
+        self._send(worker, "make", self._spec, self.rows[worker].tolist(), examine)
 
     def _send(self, worker: int, name: str, *arguments: Any) -> bool:
         with contextlib.suppress(OSError):  # it is dead: its answer will say so

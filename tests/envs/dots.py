@@ -25,7 +25,8 @@ def place(frame: np.ndarray) -> np.ndarray:
 class Dot(gymnasium.Env):
     """A white dot at its state (x, y) on black, in pictures of 64 x 64. Fails as DOT_FAILS tells it to.
 
-    DOT_FAILS is "raise|die|hang STEP TIMES FILE": in every episode at that step, until the file has that many bytes.
+    DOT_FAILS is "raise|die|hang STEP TIMES FILE": in every episode at that step, until the file has that many bytes. The
+    examination at the start, whose seeds are 0 and 1, is spared.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
@@ -34,6 +35,7 @@ class Dot(gymnasium.Env):
 
     def __init__(self, render_mode: str | None = None) -> None:
         self.render_mode, self.at, self.taken = render_mode, np.full(2, 0.5), 0
+        self.spared = False
         box = gymnasium.spaces.Box(0, 1, (2,), np.float64)
         self.observation_space = gymnasium.spaces.Dict(dict.fromkeys(("observation", "achieved_goal", "desired_goal"), box))
 
@@ -42,13 +44,14 @@ class Dot(gymnasium.Env):
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         super().reset(seed=seed)
+        self.spared = seed in (0, 1)
         self.at, self.taken = self.np_random.uniform(0.2, 0.8, 2), 0
         return self.observe(), {}
 
     def step(self, action: np.ndarray) -> Any:
         self.taken += 1
         kind, step, times, file = os.environ.get("DOT_FAILS", "no 0 0 /dev/null").split()
-        if self.taken == int(step) and len(Path(file).read_bytes()) < int(times):
+        if not self.spared and self.taken == int(step) and len(Path(file).read_bytes()) < int(times):
             with Path(file).open("ab") as stream:
                 stream.write(b"x")
             fail(kind)
@@ -127,8 +130,10 @@ class Broken(Dot):
 class Ball(Dot):
     """The dot is a MuJoCo body on two slide joints with inertia; noise of its own generator pushes it."""
 
-    MODEL = """<mujoco><worldbody><body><joint type="slide" axis="1 0 0" damping="1"/><joint type="slide" axis="0 1 0" damping="1"/>
-    <geom size=".1" mass="1" contype="0"/></body></worldbody></mujoco>"""
+    MODEL = """<mujoco><worldbody><body>
+    <joint type="slide" axis="1 0 0" damping="1"/><joint type="slide" axis="0 1 0" damping="1"/>
+    <geom size=".1" mass="1" contype="0"/>
+    </body></worldbody></mujoco>"""
 
     def __init__(self, render_mode: str | None = None) -> None:
         super().__init__(render_mode)

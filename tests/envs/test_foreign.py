@@ -90,7 +90,9 @@ def test_a_masked_reset_leaves_the_other_worlds_alone(make: Make) -> None:
 
 def test_same_seed_same_episodes_and_goals(make: Make) -> None:
     env, twin, other = make(num_envs=2), make(num_envs=2), make(num_envs=2, seed=1)
-    first, again, different = (np.concatenate([e.sample_goals(3), e.reset().state, e.random_states(5)]) for e in (env, twin, other))
+    first, again, different = (
+        np.concatenate([e.sample_goals(3), e.reset().state, e.random_states(5)]) for e in (env, twin, other)
+    )
     np.testing.assert_array_equal(first, again)
     assert (first != different).any()
 
@@ -163,7 +165,7 @@ def test_a_world_that_cannot_be_restored_loses_its_episode_and_goes_on_alike(
 def test_a_worker_that_fails_is_reported_and_started_again(
     kind: str, said: str, make: Make, fails: Callable[..., None], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    fails(kind, 30, 1)  # later than the examination at the start goes
+    fails(kind, 30, 1)
     env = make(num_envs=2, time_limit=1.5)
     plan = actions(0, 40, env)
     for action in plan[:29]:
@@ -172,7 +174,7 @@ def test_a_worker_that_fails_is_reported_and_started_again(
         env.step(plan[29])
     error = capfd.readouterr().err
     assert said in error and "starting it again (1 of 3)" in error
-    assert kind == "die" or 'dots.py", line' in error and "fail" in error  # where it failed
+    assert kind == "die" or ('dots.py", line' in error and "fail" in error)  # where it failed
     with pytest.raises(EpisodeLostError):  # there is nothing to go on with
         env.step(plan[29])
     before = env.reset()
