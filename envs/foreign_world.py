@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
+import io
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple, cast, final
 
@@ -207,7 +209,8 @@ def _make(name: str) -> Any:
     extra = next((extra for extra, (_, prefixes) in EXTRAS.items() if name.startswith(prefixes)), "")
     for package, _ in EXTRAS.values():
         if importlib.util.find_spec(package):
-            importlib.import_module(package)
+            with contextlib.redirect_stderr(io.StringIO()):  # notices that each worker would repeat
+                importlib.import_module(package)
     if extra and not importlib.util.find_spec(EXTRAS[extra][0]):
         raise RefusedError(f"task.id={name} needs {EXTRAS[extra][0]}, which is not installed; type pip install 'rig-rl[{extra}]'")
     if extra == "robotics":

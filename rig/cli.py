@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from rig import __version__
-from rig.envs import WorldsError
 from rig.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,7 +57,13 @@ def guarded(action: Callable[[], int]) -> int:
     """The exit code of `action`; what the user can mend becomes one line on stderr."""
     try:
         return action()
-    except (UserError, WorldsError) as error:
+    except UserError as error:
+        print(f"rig: {error}", file=sys.stderr)
+    except ValueError as error:
+        from rig.envs import WorldsError  # what could raise it has imported it
+
+        if not isinstance(error, WorldsError):
+            raise
         print(f"rig: {error}", file=sys.stderr)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):

@@ -29,7 +29,7 @@ class GymTaskConfig(TaskConfig):
     """A world made by others."""
 
     name: str = "gym"  # its own entry among the tasks
-    id: str = ""  # a Gymnasium id, or module:Class: an environment with goals that renders rgb_array
+    id: str = "FetchReach-v4"  # a Gymnasium id, or module:Class: an environment with goals that renders rgb_array
     camera: str | tuple[float, ...] = ""  # MuJoCo: a camera's name, or [x,y,z,distance,azimuth,elevation]; empty: its own
     threshold: float = 0.0  # distance that is success, in its own unit; 0: its distance_threshold
     unit: str = ""  # that unit, for people

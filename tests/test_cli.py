@@ -196,7 +196,7 @@ def test_export_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, folder: s
 BAD = [
     (["trian"], "unknown command 'trian'; valid: train, resume, .*; try rig train"),
     (["--verson"], "unrecognized arguments: --verson|.*required"),
-    (["train", "task=rech"], "unknown task 'rech'; valid: reach, push; try task=reach"),
+    (["train", "task=rech"], "unknown task 'rech'; valid: reach, push, gym; try task=reach"),
     (["train", "encoder=vae"], "unknown encoder 'vae'; valid: beta_vae, spatial_vae, oracle"),
     (["train", "encoder=nowhere.at_all:Encoder"], "encoder=nowhere.at_all:Encoder: no module 'nowhere'"),
     (["train", "stepz=3"], "unknown key 'stepz'; valid: .*; try steps=12000"),
@@ -251,7 +251,7 @@ def test_a_damaged_configuration_is_one_line(folder: str, elsewhere: Path, capsy
 def test_the_process_says_it_the_same_way(elsewhere: Path) -> None:
     done = run("-m", "rig", "train", "task=rech")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "rig: unknown task 'rech'; valid: reach, push; try task=reach\n"
+    assert done.stderr == "rig: unknown task 'rech'; valid: reach, push, gym; try task=reach\n"
     assert list(elsewhere.iterdir()) == []
 
 

@@ -54,7 +54,7 @@ def test_a_run_goes_on_where_a_worker_dies_and_ends_where_it_keeps_dying(
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        ([], "task=gym needs task.id, a Gymnasium id or module:Class; try task.id=FetchReach-v4"),
+        (["task.id=''"], "task=gym needs task.id, a Gymnasium id or module:Class; try task.id=FetchReach-v4"),
         (["task.id=CartPoel-v1"], "unknown task.id 'CartPoel-v1'; try task.id=CartPole-v1"),
         (["task.id=x:Y", "collect.reset=random"], "try collect.reset=start"),
         (["task.id=x:Y", "task.threshold=-1"], "task.threshold must be at least 0"),
