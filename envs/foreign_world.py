@@ -28,6 +28,8 @@ EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Extra of this project -> the package that registers its ids when imported, and what those ids begin with."""
 
+MARKS = ("target", "goal")
+"""What is in the names of things that only show where the world's own goal is."""
 KEYS = ("observation", "achieved_goal", "desired_goal")
 EXAMINED = 12
 """Env steps of each half of the examination that every first world of a batch undergoes."""
@@ -65,7 +67,7 @@ class RefusedError(ValueError):
 class World:
     """A Gymnasium environment whose observation is a dictionary of observation, achieved_goal and desired_goal.
 
-    Its own goals play no part, so MuJoCo's sites, which mark them, are not drawn, and its time limit is taken off. An episode
+    Its own goals play no part, so what marks them in a MuJoCo scene is not drawn, and its time limit is taken off. An episode
     that it ends by itself stays as it ended until the next reset.
     """
 
@@ -159,7 +161,10 @@ class World:
         after = self._follow(actions[1])
         states, frames = (np.stack([*a, *b]) for a, b in zip(seen, after, strict=True))
         if (frames == frames[0]).all() and (states != states[0]).any():
-            raise RefusedError(self._blind("the same picture whatever moves"))
+            raise RefusedError(
+                f"{self._spec.id} gives the same picture whatever moves ({self.renderer}): nothing could be learnt from it; "
+                "look at it, and where it has a MuJoCo model try another task.camera="
+            )
         exact = bool(snapshot)
         if exact:
             self.reset(1)
@@ -274,14 +279,27 @@ def _physics(env: Any) -> tuple[mujoco.MjModel, mujoco.MjData] | None:
     return cast("mujoco.MjModel", model), cast("mujoco.MjData", data)
 
 
+def _hide_marks(model: mujoco.MjModel) -> None:
+    """Make transparent what marks the world's own goal: sites, and geoms that touch nothing, named so or of a body named so."""
+    for kind, count, touches in (("site", model.nsite, False), ("geom", model.ngeom, True)):
+        for i in range(count):
+            item = getattr(model, kind)(i)
+            named = f"{item.name} {model.body(int(item.bodyid[0])).name}".lower()
+            solid = touches and bool(item.contype[0] or item.conaffinity[0])
+            if any(word in named for word in MARKS) and not solid:
+                item.rgba[3] = 0
+                item.matid[:] = -1  # a material's colour would win
+
+
 def _prepare(spec: Spec, env: Any, model: mujoco.MjModel) -> Any:
     """Set up what a MuJoCo world draws, before its first picture; returns its renderer, where it is Gymnasium's.
 
     Twice the size, averaged afterwards, instead of multisampling; no shadow map, which alone takes 64 MB a world.
     """
-    model.site_rgba[:, 3] = 0
-    model.site_matid[:] = -1  # a material's colour would win
-    viewer = getattr(env, "mujoco_renderer", None)
+    _hide_marks(model)
+    # Mazes hold the robot, with model, data and renderer, as an environment of its own.
+    inner = [env, *vars(env).values()]
+    viewer = next((item.mujoco_renderer for item in inner if hasattr(item, "mujoco_renderer")), None)
     if viewer is None:
         if spec.camera:
             raise RefusedError(f"task.camera: {spec.id} does not film with Gymnasium's MujocoRenderer; leave it out")
