@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import final
 
@@ -135,7 +136,12 @@ class ForeignBatch(BatchEnv):
         """See BatchEnv. `generator` is u64[6], PCG64's; the open episodes, where they go on exactly, are `world<i>.<part>`."""
         kept = {"generator": pack_generator(self._rng), "num_envs": np.array([self.num_envs])}
         if self._workers.description.exact and self._open.all():
-            for worlds in self._workers.call("snapshot", {worker: () for worker in range(len(self._workers.rows))}).values():
+            try:
+                found = self._workers.call("snapshot", {worker: () for worker in range(len(self._workers.rows))})
+            except EpisodeLostError:
+                self._open[:] = False  # the next step says so
+                return kept
+            for worlds in found.values():
                 kept |= {f"world{row}.{name}": value for row, world in worlds.items() for name, value in world.items()}
         return kept
 
@@ -149,8 +155,9 @@ class ForeignBatch(BatchEnv):
             parts = [name.removeprefix("world0.") for name in snapshot if name.startswith("world0.")]
             worlds = {row: {part: snapshot[f"world{row}.{part}"] for part in parts} for row in range(self.num_envs)}
             share = {worker: ({int(row): worlds[int(row)] for row in rows},) for worker, rows in enumerate(self._workers.rows)}
-            self._workers.call("restore", share)
-            self._open[:] = True
+            with contextlib.suppress(EpisodeLostError):  # the next step says so
+                self._workers.call("restore", share)
+                self._open[:] = True
 
     def close(self) -> None:
         """See BatchEnv."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 from rig.envs import EpisodeLostError, ForeignBatch, Spec, WorldsError
 from tests.envs.dots import SPEED, place
 
+ROOT = Path(__file__).parents[2]
 DOTS = "tests.envs.dots:"
 Make = Callable[..., ForeignBatch]
 
@@ -183,6 +187,21 @@ def test_a_worker_that_fails_is_reported_and_started_again(
         np.testing.assert_allclose(before.state, np.clip(now.state + SPEED * action, 0, 1), atol=1e-6)
 
 
+def test_a_worker_that_died_between_steps_is_noticed_by_a_snapshot(make: Make) -> None:
+    env = make("Ball", 2)
+    whole = env.snapshot()
+    env._workers._workers[0].process.kill()
+    assert set(env.snapshot()) == {"generator", "num_envs"} < set(whole)
+    with pytest.raises(EpisodeLostError):
+        env.step(np.zeros((2, 2)))
+    env._workers._workers[0].process.kill()
+    env.restore(whole)
+    with pytest.raises(EpisodeLostError):
+        env.step(np.zeros((2, 2)))
+    env.restore(whole)
+    assert np.isfinite(env.step(np.zeros((2, 2))).state).all()
+
+
 def test_a_worker_is_started_again_three_times_and_no_more(
     make: Make, fails: Callable[..., None], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -244,3 +263,31 @@ def test_a_missing_extra_is_named() -> None:
         pytest.skip("gymnasium-robotics is installed")
     with pytest.raises(ValueError, match=r"needs gymnasium_robotics, .* type pip install 'rig-rl\[robotics\]'"):
         ForeignBatch(Spec("FetchReach-v4", 32), 1, seed=0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_end_with_their_parent_however_it_ends() -> None:
+    code = (
+        "import sys, time\nfrom rig.envs import ForeignBatch, Spec\n"
+        f"env = ForeignBatch(Spec('{DOTS}Dot', 32), 2, seed=0)\n"
+        "print(*(worker.process.pid for worker in env._workers._workers.values()), flush=True)\n"
+        "time.sleep(1000)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    workers = [int(number) for number in parent.stdout.readline().split()]
+    assert workers and all(alive(worker) for worker in workers)
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 20
+    while any(alive(worker) for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def alive(process: int) -> bool:
+    """Whether a process is there and no zombie that nobody has collected."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
