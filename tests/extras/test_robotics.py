@@ -13,7 +13,7 @@ from tests.run.runs import TINY, done, read
 
 pytest.importorskip("gymnasium_robotics", reason="gymnasium-robotics is not installed; make test-extras")
 
-CLOSE = (1.25, 0.75, 0.7, 1.7, 160.0, -25.0)
+CLOSE = (1.3, 0.75, 0.62, 1.25, 137.0, -20.0)
 IDS = ("FetchReach-v4", "FetchPush-v4", "FetchSlide-v4", "FetchPickAndPlace-v4", "PointMaze_UMaze-v3", "AntMaze_UMaze-v5")
 
 
