@@ -261,7 +261,7 @@ def _checked_space(name: str, env: Any) -> Any:
     space = env.observation_space
     if not isinstance(space, gymnasium.spaces.Dict) or not set(KEYS) <= set(space.spaces):
         raise RefusedError(
-            f"{name} observes {str(space)[:60]}: expected a goal environment, whose observation is a dictionary of "
+            f"{name} observes a {type(space).__name__}: expected a goal environment, whose observation is a dictionary of "
             f"{', '.join(KEYS)}; try task.id=FetchReach-v4"
         )
     if "rgb_array" not in env.metadata.get("render_modes", ()):

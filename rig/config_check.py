@@ -29,7 +29,7 @@ RANGES: dict[str, Range] = {
     "num_envs": COUNT,
     "task.size": Range(32, 256),
     "task.horizon": Range(2),
-    "task.threshold": COUNT_OR_NONE,
+    "task.threshold": Range(0),
     "task.time_limit": POSITIVE,
     "collect.frames": COUNT,
     "collect.length": COUNT_OR_NONE,
