@@ -10,10 +10,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv .venv demo test check lint types wheel clean
+.PHONY: help venv .venv demo test test-extras check lint types wheel clean
 
 help:  ## what there is to make
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 $(STAMP): pyproject.toml scripts/venv.py
 	$(PYTHON) scripts/venv.py $(VENV) --torch-index "$(TORCH_INDEX)"
@@ -31,6 +31,12 @@ demo: $(STAMP)  ## train an agent on Reach from pixels, and look at what it does
 
 test: $(STAMP)  ## the tests (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+
+# Its packages want other versions than .venv has, so they get an environment of their own.
+test-extras:  ## the tests of other people's worlds, in .venv-robotics (minutes)
+	test -x .venv-robotics/bin/python || $(PYTHON) -m venv .venv-robotics
+	.venv-robotics/bin/python -m pip install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[robotics]' pytest
+	OMP_NUM_THREADS=1 .venv-robotics/bin/python -m pytest tests/extras tests/envs tests/run/test_foreign_run.py
 
 check: lint types test wheel  ## all that a change must pass
 

@@ -7,9 +7,11 @@ if __name__ == "envs":
 
 from typing import Any
 
-from .batch import BatchEnv, Observation
+from .batch import BatchEnv, EpisodeLostError, Observation, WorldsError
 from .camera import PLAIN, Look
 from .door import Door
+from .foreign import ForeignBatch
+from .foreign_world import Spec
 from .multi_push import MultiPush
 from .pickup import Pickup
 from .point_mass import PointMass
@@ -68,4 +70,18 @@ def register() -> None:
             )
 
 
-__all__ = ["ENGINES", "TASKS", "BatchEnv", "Factor", "Look", "Observation", "Task", "make_batch", "register"]
+__all__ = [
+    "ENGINES",
+    "TASKS",
+    "BatchEnv",
+    "EpisodeLostError",
+    "Factor",
+    "ForeignBatch",
+    "Look",
+    "Observation",
+    "Spec",
+    "Task",
+    "WorldsError",
+    "make_batch",
+    "register",
+]

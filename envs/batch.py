@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from .task import Task
+import numpy as np
 
 
 class Observation(NamedTuple):
@@ -20,20 +17,31 @@ class Observation(NamedTuple):
     """f32[N, S], the task's state, for metrics and the oracle encoder only."""
 
 
+class EpisodeLostError(Exception):
+    """The open episodes of all worlds are lost: drop them whole and begin anew with `reset()`."""
+
+
+class WorldsError(ValueError):
+    """The worlds cannot go on at all. The message is one line: what happened, and what to do."""
+
+
 class BatchEnv(ABC):
     """N worlds of one task. It knows no reward, no horizon and no "done": goals and time limits are the agent's.
 
     One generator, seeded at construction, makes everything that is drawn.
     """
 
-    task: Task
+    task: Any
+    """What the numbers of a state mean: `Measures`, which for the worlds of this package is a `Task`."""
     num_envs: int
     frame_shape: tuple[int, int, int]
     """(H, W, 3)."""
     action_dim: int
     state_dim: int
     renderer: str
-    """warp or gl."""
+    """What draws the frames: warp, gl, none, or a foreign world's own words."""
+    goal_source: str = ""
+    """Where goals come from, in a line for people, where that is not the task's own distribution."""
 
     @abstractmethod
     def reset(self, mask: np.ndarray | None = None, state: np.ndarray | None = None) -> Observation:
@@ -45,9 +53,9 @@ class BatchEnv(ABC):
 
     @abstractmethod
     def step(self, action: np.ndarray) -> Observation:
-        """Apply action f32[N, A], clipped to [-1, 1], for one env step of 40 ms.
+        """Apply action f32[N, A], clipped to [-1, 1], for one env step, 40 ms in the worlds of this package.
 
-        Raises ValueError on a wrong shape and on a value that is not finite.
+        Raises ValueError on a wrong shape and on a value that is not finite, EpisodeLostError where a world failed.
         """
 
     @abstractmethod
@@ -71,8 +79,39 @@ class BatchEnv(ABC):
 
     @abstractmethod
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
-        """Go back to a snapshot of the same task and number of worlds, bit for bit. Raises ValueError on any other."""
+        """Go back to a snapshot of the same task and number of worlds, bit for bit. Raises ValueError on any other.
+
+        Worlds that cannot say what goes on in them come back without an open episode: the next `step` loses it.
+        """
 
     @abstractmethod
     def close(self) -> None:
         """Give back threads and renderers. A closed env must not be used again; closing twice is harmless."""
+
+
+def checked(name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The value as f32 of that shape. Raises ValueError where it has another, or a number that is not finite."""
+    array = np.asarray(value, dtype=np.float32)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}: expected {shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity: expected finite numbers only")
+    return array
+
+
+def pack_generator(rng: np.random.Generator) -> np.ndarray:
+    """u64[6]: PCG64's two 128-bit numbers, high word first, and its half-used draw."""
+    state = rng.bit_generator.state
+    words = [word for key in ("state", "inc") for word in divmod(int(state["state"][key]), 2**64)]
+    return np.array([*words, state["has_uint32"], state["uinteger"]], dtype=np.uint64)
+
+
+def unpack_generator(rng: np.random.Generator, packed: np.ndarray) -> None:
+    """Put a PCG64 back into the state that `pack_generator` returned."""
+    state_high, state_low, inc_high, inc_low, has_uint32, uinteger = (int(word) for word in packed)
+    rng.bit_generator.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": state_high << 64 | state_low, "inc": inc_high << 64 | inc_low},
+        "has_uint32": has_uint32,
+        "uinteger": uinteger,
+    }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .batch import BatchEnv, Observation
+from .batch import BatchEnv, Observation, checked, pack_generator, unpack_generator
 
 if TYPE_CHECKING:
     from .task import Task
@@ -103,31 +103,3 @@ class Engine(BatchEnv):
     @abstractmethod
     def _unpack_physics(self, physics: np.ndarray) -> None:
         """The reverse, bit for bit."""
-
-
-def checked(name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The value as f32 of that shape. Raises ValueError where it has another, or a number that is not finite."""
-    array = np.asarray(value, dtype=np.float32)
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}: expected {shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds NaN or infinity: expected finite numbers only")
-    return array
-
-
-def pack_generator(rng: np.random.Generator) -> np.ndarray:
-    """u64[6]: PCG64's two 128-bit numbers, high word first, and its half-used draw."""
-    state = rng.bit_generator.state
-    words = [word for key in ("state", "inc") for word in divmod(int(state["state"][key]), 2**64)]
-    return np.array([*words, state["has_uint32"], state["uinteger"]], dtype=np.uint64)
-
-
-def unpack_generator(rng: np.random.Generator, packed: np.ndarray) -> None:
-    """Set PCG64 to what `pack_generator` saw."""
-    state_high, state_low, inc_high, inc_low, has_uint32, uinteger = (int(word) for word in packed)
-    rng.bit_generator.state = {
-        "bit_generator": "PCG64",
-        "state": {"state": state_high << 64 | state_low, "inc": inc_high << 64 | inc_low},
-        "has_uint32": has_uint32,
-        "uinteger": uinteger,
-    }

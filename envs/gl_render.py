@@ -38,15 +38,15 @@ class GLRenderer:
         del num_envs
         self._mujoco, self._model, self._size = mujoco, model, size
         model.vis.global_.offwidth = model.vis.global_.offheight = size
-        backend = _backend()
+        system = backend()
         # Every back end fails in a way of its own: a missing library, a missing driver, a missing display, MuJoCo's own error.
         try:
-            self._context = importlib.import_module(f"mujoco.{backend}").GLContext(size, size)
+            self._context = importlib.import_module(f"mujoco.{system}").GLContext(size, size)
             self._context.make_current()
             self._target = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         except Exception as error:
             cause = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"render=gl: OpenGL ({backend}) does not work here: {cause}: {REMEDY}") from error
+            raise ValueError(f"render=gl: OpenGL ({system}) does not work here: {cause}: {REMEDY}") from error
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._target)
         self._rect = mujoco.MjrRect(0, 0, size, size)
         self._options = mujoco.MjvOption()
@@ -84,7 +84,7 @@ def _close(reference: weakref.ref[GLRenderer]) -> None:
         renderer.close()
 
 
-def _backend() -> str:
+def backend() -> str:
     """The back end that MUJOCO_GL names; without it the system's own, or EGL where Linux has no display."""
     asked = os.environ.get("MUJOCO_GL", "").lower()
     if asked in ("egl", "osmesa", "glfw", "cgl"):

@@ -44,23 +44,43 @@ class Factor(NamedTuple):
     """Success is a distance below this [multiworld]."""
 
 
-class Task(ABC):
-    """Stateless description of a task. It holds no physics data: one instance serves any number of worlds.
-
-    Subclasses are final: they fill in the class attributes and the hooks, and nothing else.
-    """
+class Measures:
+    """What the numbers of a state are, and how far two states are apart."""
 
     name: ClassVar[str]
-    """Key in `rig.envs.TASKS`."""
-    gym_id: ClassVar[str]
-    """Gymnasium id."""
-    horizon: ClassVar[int]
-    """Env steps an episode: a default for the agent, since a world itself never ends."""
+    """Key in `rig.envs.TASKS`, or the id of a foreign world."""
     state_names: ClassVar[tuple[str, ...]]
     state_units: ClassVar[tuple[str, ...]]
     factors: ClassVar[dict[str, Factor]]
     judged: ClassVar[tuple[str, ...]]
     """The factors whose thresholds decide the task's success."""
+
+    @property
+    def state_dim(self) -> int:
+        """Numbers in a state."""
+        return len(self.state_names)
+
+    def distances(self, state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
+        """Euclidean distance of each factor between states f32[n, S] and goals f32[n, S]: f32[n] each, in the factor's unit."""
+        difference = np.asarray(state) - np.asarray(goal)
+        return {name: np.linalg.norm(difference[..., list(factor.indices)], axis=-1) for name, factor in self.factors.items()}
+
+    def success(self, state: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        """bool[n]: whether every judged factor of states f32[n, S] is nearer to its goal f32[n, S] than its threshold."""
+        distances = self.distances(state, goal)
+        return np.all([distances[name] < self.factors[name].threshold for name in self.judged], axis=0)
+
+
+class Task(Measures, ABC):
+    """Stateless description of a task. It holds no physics data: one instance serves any number of worlds.
+
+    Subclasses are final: they fill in the class attributes and the hooks, and nothing else.
+    """
+
+    gym_id: ClassVar[str]
+    """Gymnasium id."""
+    horizon: ClassVar[int]
+    """Env steps an episode: a default for the agent, since a world itself never ends."""
     camera: ClassVar[str]
     """Key in `rig.envs.camera.CAMERAS`: what looks at it unless another is asked for."""
     scene: ClassVar[str]
@@ -72,24 +92,9 @@ class Task(ABC):
     substeps: ClassVar[int] = 20
     """Physics steps of 2 ms an action."""
 
-    @property
-    def state_dim(self) -> int:
-        """Numbers in a state."""
-        return len(self.state_names)
-
     def model(self, look: Look = PLAIN) -> mujoco.MjModel:
         """A fresh compiled model of the scene, seen through one camera. Raises ValueError for a look that cannot be."""
         return load_model(ASSETS / self.scene, look.through(self.camera))
-
-    def distances(self, state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
-        """Euclidean distance of each factor between states f32[n, S] and goals f32[n, S]: f32[n] each, in the factor's unit."""
-        difference = np.asarray(state) - np.asarray(goal)
-        return {name: np.linalg.norm(difference[..., list(factor.indices)], axis=-1) for name, factor in self.factors.items()}
-
-    def success(self, state: np.ndarray, goal: np.ndarray) -> np.ndarray:
-        """bool[n]: whether every judged factor of states f32[n, S] is nearer to its goal f32[n, S] than its threshold."""
-        distances = self.distances(state, goal)
-        return np.all([distances[name] < self.factors[name].threshold for name in self.judged], axis=0)
 
     @abstractmethod
     def start_states(self, rng: np.random.Generator, n: int) -> np.ndarray:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rig.encoders.base import Encoder, Report
+from rig.envs import EpisodeLostError
 from rig.goals.base import GoalSampler
 from rig.goals.frame import LatentFrame
 from rig.learners.base import Learner
@@ -17,6 +19,17 @@ from rig.replay.relabel import RelabelConfig
 from rig.replay.ring import Ring
 from rig.rewards import Reward
 from rig.types import Batch
+
+T = TypeVar("T")
+
+
+def whole(episode: Callable[[], T]) -> T:
+    """What `episode` returns; where the worlds lose it, it is begun anew, and nothing of the half one is kept."""
+    while True:
+        try:
+            return episode()
+        except EpisodeLostError:
+            continue  # worlds that fail again and again raise another error
 
 
 def observe(encoder: Encoder, observation: Any, device: torch.device) -> Tensor:
@@ -48,7 +61,8 @@ def collect(
     rounds = -(-frames // (env.num_envs * (length + 1)))
     episodes: list[Tensor] = []
     done, total = 0, rounds * env.num_envs * (length + 1)
-    for _ in range(rounds):
+
+    def episode() -> Tensor:
         observation = env.reset(state=env.random_states(env.num_envs) if random_reset else None)
         steps = [observe(encoder, observation, device)]
         action = None
@@ -56,8 +70,11 @@ def collect(
             action = explore(action, torch.empty((env.num_envs, env.action_dim), device=device), hold, generator)
             steps.append(observe(encoder, env.step(action.cpu().numpy()), device))
             report(done + len(steps) * env.num_envs, total, {})
-        episodes.append(torch.stack(steps, 1))
-        done += len(steps) * env.num_envs
+        return torch.stack(steps, 1)
+
+    for _ in range(rounds):
+        episodes.append(whole(episode))
+        done += (length + 1) * env.num_envs
     return torch.cat(episodes)
 
 
@@ -114,11 +131,26 @@ class RIG:
         return self.frame(self.goals.sample(count, self.generator))
 
     def step(self) -> dict[str, Tensor]:
-        """One step of every world, then `updates_per_step` updates for each; returns the metrics of the last updates."""
+        """One step of every world, then `updates_per_step` updates for each; returns the metrics of the last updates.
+
+        Where the worlds lose their open episodes, these are dropped whole and others begun; nothing is counted.
+        """
         if self.replay.step == self.replay.horizon:
-            observed = observe(self.encoder, self.env.reset(), self.generator.device)
-            goal = self.imagine(self.env.num_envs)
-            self.replay.begin(observed, self.code(observed), goal, self.encoder.version)
+            self.begin()
+        try:
+            return self.advance()
+        except EpisodeLostError:
+            self.begin(again=True)
+            return {}
+
+    def begin(self, *, again: bool = False) -> None:
+        """l. 5-6: an episode a world, each with an imagined goal; `again`, in the place of the open ones."""
+        observed = observe(self.encoder, self.env.reset(), self.generator.device)
+        goal = self.imagine(self.env.num_envs)
+        self.replay.begin(observed, self.code(observed), goal, self.encoder.version, again=again)
+
+    def advance(self) -> dict[str, Tensor]:
+        """l. 7-14 for one step of the open episodes."""
         action, updates = self.act(), self.updates_per_step * self.env.num_envs
         if self.worker is None or self.steps < self.random_steps or not len(self.replay):
             learning = self.steps >= self.random_steps

@@ -10,9 +10,9 @@ import torch
 
 from rig.algorithm import RIG
 from rig.choices import find
-from rig.config import RunConfig
+from rig.config import GymTaskConfig, RunConfig
 from rig.encoders.base import Encoder
-from rig.envs import Look, make_batch
+from rig.envs import ForeignBatch, Look, Spec, make_batch
 from rig.errors import UserError
 from rig.evaluate import Policy
 from rig.goals.base import GoalSampler
@@ -52,13 +52,17 @@ def generator_of(config: RunConfig, stream: str) -> torch.Generator:
 
 def make_env(config: RunConfig, seed: int, stream: str, num_envs: int) -> Any:
     """N worlds of the run's task, drawing from one of `STREAMS` under `seed`. Raises UserError where they cannot be filmed."""
-    task = config.task
-    look = Look(task.camera, task.distractors, task.distractor_seed)
-    # Where the learner stays off CUDA, auto does too.
-    engine = "c" if config.engine == "auto" and device_of(config).type == "cpu" else config.engine
-    settings: dict[str, Any] = {"size": task.size, "render": config.render, "look": look, "engine": engine}
+    task, seed = config.task, stream_seed(seed, stream)
     try:
-        return make_batch(task.name, num_envs, seed=stream_seed(seed, stream), **settings)
+        if isinstance(task, GymTaskConfig):
+            return ForeignBatch(
+                Spec(task.id, task.size, task.view), num_envs,
+                seed=seed, length=task.horizon, threshold=task.threshold, unit=task.unit, time_limit=task.time_limit,
+            )  # fmt: skip
+        look = Look(task.camera, task.distractors, task.distractor_seed)
+        # Where the learner stays off CUDA, auto does too.
+        engine = "c" if config.engine == "auto" and device_of(config).type == "cpu" else config.engine
+        return make_batch(task.name, num_envs, seed=seed, size=task.size, render=config.render, look=look, engine=engine)
     except ValueError as error:
         raise UserError(str(error)) from error
 

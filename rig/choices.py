@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, NamedTuple
 
-from rig.config import TaskConfig
+from rig.config import GymTaskConfig, TaskConfig
 from rig.encoders import ENCODERS
 from rig.encoders.base import Encoder
-from rig.envs import TASKS
+from rig.envs import TASKS, ForeignBatch
 from rig.errors import UserError
 from rig.goals import FRAMES, GOALS
 from rig.goals.base import GoalSampler
@@ -45,7 +45,7 @@ class Group(NamedTuple):
 
 
 GROUPS: dict[str, Group] = {
-    "task": Group("tasks", TASKS, None),
+    "task": Group("tasks", {**TASKS, "gym": ForeignBatch}, None),
     "encoder": Group("encoders", ENCODERS, Encoder),
     "goals": Group("goal samplers", GOALS, GoalSampler),
     "frame": Group("latent frames", FRAMES, None),
@@ -86,7 +86,7 @@ def find(group: str, name: str) -> Choice:
 def _settings(group: str, entry: Any) -> Any:
     """An entry's settings at their defaults; an entry may be their dataclass itself."""
     if group == "task":
-        return TaskConfig(horizon=entry.horizon)
+        return GymTaskConfig() if entry is ForeignBatch else TaskConfig(horizon=entry.horizon)
     return entry() if isinstance(entry, type) and is_dataclass(entry) else entry.Config()
 
 

@@ -64,6 +64,12 @@ def guarded(action: Callable[[], int]) -> int:
         return action()
     except UserError as error:
         print(f"rig: {error}", file=sys.stderr)
+    except ValueError as error:
+        from rig.envs import WorldsError  # what could raise it has imported it
+
+        if not isinstance(error, WorldsError):
+            raise
+        print(f"rig: {error}", file=sys.stderr)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise

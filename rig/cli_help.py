@@ -51,7 +51,7 @@ def train_help() -> str:
     for group, entries in GROUPS.items():
         choices = [find(group, name) for name in entries.table]
         if group == "task":
-            sections.append(("with any task", rows(choices[0].config, "task.")))
+            sections += _task_sections(choices)
             continue
         sections += [(f"with {group}={choice.name}", rows(choice.config, f"{group}.")) for choice in choices]
     every = [row for _, section in sections for row in section]
@@ -114,6 +114,17 @@ def comments(kind: type[Any]) -> dict[str, str]:
             rest = lines[(node.end_lineno or 1) - 1].encode()[end:].decode()
             notes[node.target.id] = rest.partition("#")[2].strip()
     return notes
+
+
+def _task_sections(choices: list[Choice]) -> list[tuple[str, list[Row]]]:
+    """What every task can be told, then what only our own can, and what only those of others can."""
+    found = [rows(choice.config, "task.") for choice in (choices[0], find("task", "gym"))]
+    ours, theirs = ({row.path for row in group} for group in found)
+    return [
+        ("with any task", [row for row in found[0] if row.path in theirs]),
+        ("with any task but gym", [row for row in found[0] if row.path not in theirs]),
+        ("with task=gym", [row for row in found[1] if row.path not in ours]),
+    ]
 
 
 def _own_rows() -> list[Row]:

@@ -39,7 +39,7 @@ def train(config: RunConfig) -> int:
 
     Raises UserError for a folder that holds a run already, is in use, or cannot be written to.
     """
-    name = f"{config.task.name}_{config.encoder.name}_{config.learner.name}_s{config.seed}".replace(":", "-")
+    name = f"{config.task.label}_{config.encoder.name}_{config.learner.name}_s{config.seed}".replace(":", "-").replace("/", "-")
     folder = Path(config.run_dir or f"runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}_{name}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def _train_new(folder: Path, config: RunConfig, signals: Signals) -> int:
     representation = build.make_representation(config, env)
     if config.replay.memory == "disk":  # a lack of room is said now, not when the encoder is trained
         build.make_replay(config, env, representation.encoder, representation.frame.dim, folder)
-    print(f"run folder {folder}; frames of {config.task.name} from collect.reset={config.collect.reset}", file=sys.stderr)
+    print(f"run folder {folder}; frames of {config.task.label} from collect.reset={config.collect.reset}", file=sys.stderr)
     metrics = _learn_to_see(config, env, representation, signals)
     report = {**metrics, "collect_reset": config.collect.reset, "probe": _probe(config, env, representation)}
     files.write(folder / "encoder.json", json.dumps(report, indent=1).encode())
@@ -199,7 +199,7 @@ def _make_agent(folder: Path, config: RunConfig, representation: Representation)
 
 
 def _identity(config: RunConfig, latent_dim: int) -> dict[str, Any]:
-    names = {part: getattr(config, part).name for part in ("task", "encoder", "goals", "frame", "learner")}
+    names = {part: getattr(config, part).name for part in ("encoder", "goals", "frame", "learner")} | {"task": config.task.label}
     sizes = {"size": config.task.size, "horizon": config.task.horizon, "num_envs": config.num_envs}
     return {**names, "latent_dim": latent_dim, **sizes}
 
@@ -254,11 +254,11 @@ def _evaluation(
     seen = rollouts(env, policy, states, pictures, config.task.horizon)
     if gif is not None:
         video.write_gif(gif, rollout_film(seen, policy.encoder, policy.device))
-    head = {"task": config.task.name, "encoder": config.encoder.name, "learner": config.learner.name}
+    head = {"task": config.task.label, "encoder": config.encoder.name, "learner": config.learner.name}
     collected = {"frame": config.frame.name, "goals": config.goals.name, "collect_reset": config.collect.reset}
     return {
-        **head, **collected, "steps": steps, "seed": seed, "episodes": count, "checkpoint": place.name,
-        "checkpoint_sha256": checkpoint.digest(place), **summarise(env.task, seen),
+        **head, **collected, "goal_source": env.goal_source, "steps": steps, "seed": seed, "episodes": count,
+        "checkpoint": place.name, "checkpoint_sha256": checkpoint.digest(place), **summarise(env.task, seen),
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TaskConfig:
-    """Which world, and how it is looked at."""
+    """Which of our own worlds, and how it is looked at."""
 
     name: str = "reach"  # id in rig.envs.TASKS
     size: int = 48  # pixels, side of the square camera image
@@ -20,6 +20,30 @@ class TaskConfig:
     distractors: int = 0  # discs of random colours on the ground, which nothing touches, for studies of robustness
     distractor_seed: int = 0  # of their places, sizes and colours
     horizon: int = 50  # env steps an episode, by default the task's own [multiworld: 50 reach, 100 push; our trials: 50]
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.name
+
+
+@dataclass(frozen=True)
+class GymTaskConfig:
+    """A world made by others."""
+
+    name: str = "gym"  # its own entry among the tasks
+    size: int = 48  # pixels, side of the square camera image
+    horizon: int = 50  # env steps an episode
+    id: str = "FetchReach-v4"  # a Gymnasium id, or module:Class: an environment with goals that renders rgb_array
+    view: str | tuple[float, ...] = ""  # MuJoCo: a camera's name, or [x,y,z,distance,azimuth,elevation]; empty: its own
+    threshold: float = 0.0  # distance that is success, in its own unit; 0: its distance_threshold
+    unit: str = ""  # that unit, for people
+    time_limit: float = 60.0  # seconds that a step or a reset may take before its worker is started again
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.id
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from rig.config import RunConfig
+from rig.config import GymTaskConfig, RunConfig
 from rig.envs.camera import CAMERAS
 from rig.errors import UserError
 
@@ -32,6 +32,8 @@ RANGES: dict[str, Range] = {
     "task.horizon": Range(2),
     "task.distractors": COUNT_OR_NONE,
     "task.distractor_seed": COUNT_OR_NONE,
+    "task.threshold": Range(0),
+    "task.time_limit": POSITIVE,
     "collect.frames": COUNT,
     "collect.length": COUNT_OR_NONE,
     "collect.hold": Range(1),
@@ -110,6 +112,8 @@ def check(config: RunConfig) -> RunConfig:
 def _check_fit(config: RunConfig) -> None:
     """Values that are fine alone and wrong together."""
     size, random_steps = config.task.size, config.random_steps
+    if isinstance(config.task, GymTaskConfig):
+        _check_gym(config.task, config.collect.reset)
     unit = HALVINGS.get(config.encoder.name, 1)
     if size % unit:
         wanted, near = f"a multiple of {unit} for encoder={config.encoder.name}", max(32, round(size / unit) * unit)
@@ -127,6 +131,19 @@ def _check_fit(config: RunConfig) -> None:
             f"got {config.replay.capacity}; try replay.capacity={needed * 10}"
         )
     _check_shares(config.relabel)
+
+
+def _check_gym(task: GymTaskConfig, collect_reset: str) -> None:
+    """A world made by others needs its id, and cannot be put into a state."""
+    if not task.id:
+        raise UserError("task=gym needs task.id, a Gymnasium id or module:Class; try task.id=FetchReach-v4")
+    if collect_reset == "random":
+        raise UserError("collect.reset=random: worlds of task=gym cannot be put into random states; try collect.reset=start")
+    if isinstance(task.view, tuple) and len(task.view) != 6:
+        raise UserError(
+            f"task.view must be a name or six numbers, x, y, z, distance, azimuth, elevation, got {len(task.view)}; "
+            "try task.view=[1.3,0.75,0.55,1.5,132,-30]"
+        )
 
 
 def _check_shares(relabel: Any) -> None:

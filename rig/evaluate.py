@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rig.algorithm import observe
+from rig.algorithm import observe, whole
 from rig.encoders.base import Encoder
 from rig.goals.frame import LatentFrame
 from rig.learners.base import Learner
@@ -71,7 +72,8 @@ def rollouts(env: Any, policy: Policy, goal_state: Floats | None, goal_frame: ND
     batches: list[Rollouts] = []
     for first in range(0, count, worlds):
         rows = np.arange(first, first + worlds) % count
-        batches.append(rollout(env, policy, None if goal_state is None else goal_state[rows], goal_frame[rows], horizon))
+        states = None if goal_state is None else goal_state[rows]
+        batches.append(whole(partial(rollout, env, policy, states, goal_frame[rows], horizon)))
     state, frame, distance = (
         np.concatenate([getattr(batch, name) for batch in batches])[:count] for name in ("state", "frame", "latent_distance")
     )

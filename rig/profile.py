@@ -178,7 +178,7 @@ def peak_flops(device: torch.device, size: int = 0) -> float:
 def _report(config: RunConfig, agent: RIG, clock: Clock, steps: int, flops: dict[str, float]) -> str:
     device = clock.device
     total = sum(span.own for span in clock.spans)
-    names = f"{config.task.name}, {config.encoder.name}, {config.learner.name}"
+    names = f"{config.task.label}, {config.encoder.name}, {config.learner.name}"
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
     lines = [
         f"{names}: {steps:,} env steps in {total:.2f} s, {steps / total:,.1f} a second, on {where}",

@@ -43,6 +43,8 @@ def table(summary: Mapping[str, Any]) -> str:
         f"{summary['episodes']} " + ("goals never seen in training" if summary["factors"] else "goals given as pictures")
     ]
     if summary["factors"]:
+        if summary.get("goal_source"):
+            lines.append(summary["goal_source"])
         lines.append(f"{'':10}{'final distance':>16}{'doing nothing':>16}{'success':>10}")
         for name, factor in summary["factors"].items():
             final, idle = (f"{factor[key]:.4f} {factor['unit']}" for key in ("final_distance_mean", "idle_distance_mean"))

@@ -277,7 +277,7 @@ def test_a_damaged_configuration_is_one_line(folder: str, elsewhere: Path, capsy
 def test_the_process_says_it_the_same_way(elsewhere: Path) -> None:
     done = run("-m", "rig", "train", "task=rech")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"rig: unknown task 'rech'; valid: {', '.join(TASKS)}; try task=reach\n"
+    assert done.stderr == f"rig: unknown task 'rech'; valid: {', '.join(GROUPS['task'].table)}; try task=reach\n"
     assert list(elsewhere.iterdir()) == []
 
 

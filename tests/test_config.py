@@ -78,7 +78,7 @@ def test_every_setting_of_every_entry_has_a_range(group: str, name: str) -> None
     config = from_mapping(mapping(**{f"{group}__name": name}))
     for path, value in leaves(config).items():
         last = path.rpartition(".")[2]
-        if last in ("name", "run_dir") or isinstance(value, bool):
+        if last in ("name", "run_dir") or path in ("task.id", "task.view", "task.unit") or isinstance(value, bool):
             continue
         assert path in (OPTIONS if isinstance(value, str) else RANGES), f"{path} has no range in rig/config_check.py"
 
@@ -232,7 +232,7 @@ def test_a_plug_in_is_found_where_one_stands(plugin: str) -> None:
         ("encoder", "sky_plugin:Bare", "encoder=sky_plugin:Bare: it needs an attribute Config"),
         ("learner", "sky_plugin:Plugged", "learner=sky_plugin:Plugged: 'Plugged' is no subclass of rig.learners.base.Learner"),
         ("reward", "sky_plugin:TABLE", "reward=sky_plugin:TABLE: 'TABLE' is no function"),
-        ("task", "sky_plugin:Plugged", "task=sky_plugin:Plugged: a task cannot be plugged in; valid: reach, push, door, pickup"),
+        ("task", "sky_plugin:Plugged", "task=sky_plugin:Plugged: a task cannot be plugged in; valid: reach, push, .*gym"),
     ],
 )
 def test_what_is_no_plug_in_is_refused(plugin: str, group: str, name: str, message: str) -> None:

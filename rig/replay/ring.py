@@ -91,12 +91,16 @@ class Ring:
         """Transitions in the ring."""
         return self.closed * self.horizon + (self.num_envs * self.step if self.begun else 0)
 
-    def begin(self, observed: Tensor, latent: Tensor, goal: Tensor, version: int) -> None:
-        """Open an episode a world with its first observations [N, …], their codes f32[N, D] and its goals f32[N, D]."""
+    def begin(self, observed: Tensor, latent: Tensor, goal: Tensor, version: int, *, again: bool = False) -> None:
+        """Open an episode a world with its first observations [N, …], their codes f32[N, D] and its goals f32[N, D].
+
+        With `again` they take the place of the open ones, whatever those have: nothing of them is sampled any more.
+        """
         self._check(version, fresh=self.begun == 0)
-        if self.step != self.horizon:
-            raise ValueError(f"the open episodes have {self.step} of {self.horizon} steps")
-        self.begun += self.num_envs
+        if not again:
+            if self.step != self.horizon:
+                raise ValueError(f"the open episodes have {self.step} of {self.horizon} steps")
+            self.begun += self.num_envs
         self.step = 0
         rows = self.open_rows
         self.observed[rows, 0] = observed
