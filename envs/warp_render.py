@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, final
@@ -55,7 +56,9 @@ class _Stage:
     def __init__(self, model: mujoco.MjModel, size: int, capacity: int) -> None:
         self._warp, self._mjw = _libraries()
         with self._warp.ScopedDevice("cpu"):
-            self._model = self._mjw.put_model(model)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "MULTICCD is enabled")  # of contacts (3.11), and here nothing is stepped
+                self._model = self._mjw.put_model(model)
             self._data = self._mjw.make_data(model, nworld=capacity, nconmax=1, njmax=1)
             self._context = self._mjw.create_render_context(
                 model,
