@@ -6,6 +6,7 @@ import copy
 import math
 import os
 import sys
+import warnings
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -91,7 +92,7 @@ class _Stage:
     def __init__(self, model: mujoco.MjModel, size: int, capacity: int) -> None:
         warp, mjw = libraries()
         with warp.ScopedDevice("cpu"):
-            scene, poses = mjw.put_model(model), mjw.make_data(model, nworld=capacity, nconmax=1, njmax=1)
+            scene, poses = drawn(model), mjw.make_data(model, nworld=capacity, nconmax=1, njmax=1)
             context = film(model, size, capacity)
 
             def render() -> None:
@@ -136,7 +137,7 @@ def split(model: mujoco.MjModel, size: int) -> tuple[mujoco.MjModel, Backdrop]:
     if not np.isin(still.geom_group, SHOWN).any():
         return movers, Backdrop(np.full(size**2, 0xFF000000, np.uint32), np.full(size**2, np.inf, np.float32))
     with warp.ScopedDevice("cpu"):
-        scene, poses = mjw.put_model(still), mjw.make_data(still, nconmax=1, njmax=1)
+        scene, poses = drawn(still), mjw.make_data(still, nconmax=1, njmax=1)
         mjw.kinematics(scene, poses)
         mjw.camlight(scene, poses)
         context = film(still, size, 1)
@@ -152,6 +153,13 @@ def compose(pixels: np.ndarray, depth: np.ndarray, backdrop: Backdrop, frames: n
     seen = np.where((depth > 0) & (depth <= backdrop.depth), pixels, backdrop.pixels)
     # A pixel is 0xAARRGGBB, which lies in memory as B, G, R, A.
     frames[:] = seen.view(np.uint8).reshape(*frames.shape[:3], 4)[..., 2::-1]
+
+
+def drawn(model: mujoco.MjModel) -> Any:
+    """MuJoCo Warp's model of a scene that is only drawn, on the device in scope."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "MULTICCD is enabled")  # of contacts (3.11), and here nothing is stepped
+        return libraries()[1].put_model(model)
 
 
 def film(model: mujoco.MjModel, size: int, num_envs: int) -> Any:
