@@ -45,7 +45,7 @@ def train_help() -> str:
     lines = [HEAD, "groups (* is the default)"]
     for group in GROUPS:
         words = [f"{name}*" if getattr(default, group).name == name else name for name in options(group)]
-        lines.append(f"  {group:<10}{'  '.join(words)}")
+        lines.append(_wrapped(f"  {group:<10}", "  ".join(words)))
     lines += ["", "presets", *(_wrapped(f"  preset={name:<13}", _preset_words(name)) for name in options("preset"))]
     sections: list[tuple[str, list[Row]]] = [("settings", _own_rows())]
     for group, entries in GROUPS.items():

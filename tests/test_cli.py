@@ -98,9 +98,9 @@ def test_train_help_shows_every_name_and_every_default(capsys: pytest.CaptureFix
     assert main(["train", "--help"]) == 0
     shown = capsys.readouterr().out
     for group, entries in GROUPS.items():
-        (line,) = (line for line in shown.splitlines() if line.startswith(f"  {group} "))
-        assert [name.rstrip("*") for name in line.split()[1:]] == list(entries.table)
-        assert [name for name in line.split() if name.endswith("*")] == [f"{getattr(compose([]), group).name}*"]
+        (names,) = re.findall(rf"^  {group} (.*(?:\n {{12}}.*)*)", shown, re.MULTILINE)
+        assert [name.rstrip("*") for name in names.split()] == list(entries.table)
+        assert [name for name in names.split() if name.endswith("*")] == [f"{getattr(compose([]), group).name}*"]
     for path, value in leaves(compose(["encoder=spatial_vae", "frame=slow"])).items():
         if not path.endswith("name"):
             words = re.findall(rf"^  {re.escape(path)} +(\S+)", shown, re.MULTILINE)
