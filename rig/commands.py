@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,11 @@ WORLDS = 50
 def train(config: RunConfig) -> int:
     """Train a run from nothing in `config.run_dir`; returns the exit code: 0, or 130 or 143 after a signal.
 
-    Raises UserError for a folder that holds a run already, is in use, or cannot be written to.
+    Raises UserError for worlds that cannot be made, and a folder that holds a run already, is in use, or cannot be written to.
     """
     name = f"{config.task.label}_{config.encoder.name}_{config.learner.name}_s{config.seed}".replace(":", "-").replace("/", "-")
     folder = Path(config.run_dir or f"runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}_{name}")
+    new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -48,16 +50,23 @@ def train(config: RunConfig) -> int:
     with files.Lock(folder):
         if (folder / "config.yaml").exists():
             raise UserError(f"{folder} holds a run already; go on with it by `rig resume {folder}`, or choose another run_dir=")
+        try:
+            begun = _begin(config)
+        except BaseException:  # worlds that are refused, or Ctrl-C: there is no run
+            (folder / "run.lock").unlink()
+            if new:
+                folder.rmdir()
+            raise
         files.write(folder / "config.yaml", to_yaml(config).encode())
         files.write(folder / "origin.json", json.dumps(origin(config), indent=1).encode())
-        return _guarded(folder, config, _train_new)
+        return _guarded(folder, config, partial(_train_new, begun))
 
 
 def resume(folder: Path, config: RunConfig) -> int:
     """Go on from the newest valid checkpoint of a run, exactly; from nothing where the encoder was still being trained."""
     with files.Lock(folder):
         files.write(folder / "config.yaml", to_yaml(config).encode())
-        return _guarded(folder, config, _train_on if checkpoint.steps(folder) else _train_new)
+        return _guarded(folder, config, _train_on if checkpoint.steps(folder) else partial(_train_new, _begin(config)))
 
 
 def load_config(folder: Path) -> RunConfig:
@@ -107,9 +116,14 @@ def keep_freed_memory() -> None:
     mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
 
-def _train_new(folder: Path, config: RunConfig, signals: Signals) -> int:
+def _begin(config: RunConfig) -> tuple[Any, Representation]:
+    """The worlds that the encoder's frames come from, and a representation that knows nothing yet."""
     env = build.make_env(config, config.seed, "collect", config.collect.num_envs)
-    representation = build.make_representation(config, env)
+    return env, build.make_representation(config, env)
+
+
+def _train_new(begun: tuple[Any, Representation], folder: Path, config: RunConfig, signals: Signals) -> int:
+    env, representation = begun
     if config.replay.memory == "disk":  # a lack of room is said now, not when the encoder is trained
         build.make_replay(config, env, representation.encoder, representation.frame.dim, folder)
     print(f"run folder {folder}; frames of {config.task.label} from collect.reset={config.collect.reset}", file=sys.stderr)

@@ -63,8 +63,9 @@ def test_a_run_goes_on_where_a_worker_dies_and_ends_where_it_keeps_dying(
         (["task.id=tests.envs.dots:Black"], "gives black pictures"),
     ],
 )
-def test_bad_input_is_one_line(overrides: list[str], line: str, tmp_path: Path) -> None:
+def test_bad_input_is_one_line_and_leaves_nothing(overrides: list[str], line: str, tmp_path: Path) -> None:
     assert line in rig("train", *TINY, "task=gym", *overrides, f"run_dir={tmp_path / 'run'}").line
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_settings_of_foreign_worlds_are_not_those_of_others(tmp_path: Path) -> None:
