@@ -1,6 +1,7 @@
 """Gather the learning curves of runs into one CSV file, and plot CSV files as mean and 95 % interval over seeds.
 
     python scripts/curves.py gather docs/results/reach.csv runs/reach_s0 runs/reach_s1 runs/reach_s2
+    python scripts/curves.py probes docs/results/probes.csv runs/*   # what their encoders see, also as a table
     python scripts/curves.py table docs/results/reach.csv --metric hand_distance --steps 0 4000 12000
     python scripts/curves.py plot docs/results/reach.png docs/results/reach.csv … --metric hand_distance
 """
@@ -15,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
+import yaml
+
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 """Student's t at 97.5 % by degrees of freedom: what a 95 % interval of a mean of few seeds needs."""
 
@@ -25,10 +28,33 @@ def gather(out: Path, runs: Sequence[Path]) -> None:
     """Write every run's progress.csv to one file, each row with the run's seed, command and commit."""
     rows: list[dict[str, str]] = []
     for run in runs:
-        origin = json.loads((run / "origin.json").read_text())
-        head = {"seed": str(origin["seed"]), "commit": origin["commit"], "command": origin["command"]}
         with (run / "progress.csv").open(newline="") as file:
-            rows += [{**head, **row} for row in csv.DictReader(file)]
+            rows += [{**_origin(run), **row} for row in csv.DictReader(file)]
+    _write(out, rows)
+
+
+def probes(out: Path, runs: Sequence[Path]) -> str:
+    """Write what every run's encoder.json says of each state factor to one file; returns a Markdown table of it."""
+    rows: list[dict[str, str]] = []
+    lines = ["| task | encoder | R² of each factor (median error) |", "|---|---|---|"]
+    for run in runs:
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        part = {group: config[group]["name"] for group in ("task", "encoder")}
+        seen = json.loads((run / "encoder.json").read_text())["probe"]
+        head = {**_origin(run), **part}
+        rows += [{**head, "factor": name, **{k: str(v) for k, v in found.items()}} for name, found in seen.items()]
+        factors = ", ".join(f"{name} {found['r2']:.4f} ({found['median_error']:.4f})" for name, found in seen.items())
+        lines.append(f"| {part['task']} | {part['encoder']} | {factors} |")
+    _write(out, rows)
+    return "\n".join(lines)
+
+
+def _origin(run: Path) -> dict[str, str]:
+    origin = json.loads((run / "origin.json").read_text())
+    return {"seed": str(origin["seed"]), "commit": origin["commit"], "command": origin["command"]}
+
+
+def _write(out: Path, rows: Sequence[dict[str, str]]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -99,12 +125,12 @@ def plot(out: Path, paths: Sequence[Path], metric: str, title: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("gather", "table", "plot"):
+    for name in ("gather", "probes", "table", "plot"):
         command = commands.add_parser(name)
         if name != "table":
             command.add_argument("out", type=Path)
         command.add_argument("inputs", type=Path, nargs="+")
-        if name != "gather":
+        if name in ("table", "plot"):
             command.add_argument("--metric", default="final_distance_mean")
         if name == "table":
             command.add_argument("--steps", type=int, nargs="+", required=True)
@@ -113,6 +139,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.command == "gather":
         gather(arguments.out, arguments.inputs)
+    elif arguments.command == "probes":
+        print(probes(arguments.out, arguments.inputs))
     elif arguments.command == "table":
         print(table(arguments.inputs, arguments.metric, arguments.steps))
     else:

@@ -47,3 +47,15 @@ def test_a_plot_is_a_picture(curves: ModuleType, tmp_path: Path) -> None:
     curves.gather(out, [a_run(tmp_path / f"s{seed}", seed, {0: 0.3, 100: 0.1 + seed / 100}) for seed in range(2)])
     curves.plot(tmp_path / "reach.png", [out], "hand_distance", "Reach")
     assert (tmp_path / "reach.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_encoders_see_becomes_one_file_and_a_table(curves: ModuleType, tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", 3, {})
+    (run / "config.yaml").write_text("task: {name: push}\nencoder: {name: beta_vae}\n")
+    seen = {name: {"r2": r2, "median_error": 0.002, "linear_r2": 0.5} for name, r2 in (("hand_x", 0.99), ("puck_x", 0.95))}
+    (run / "encoder.json").write_text(json.dumps({"kl": 1.0, "probe": seen}))
+    table = curves.probes(tmp_path / "probes.csv", [run])
+    assert table.splitlines()[-1] == "| push | beta_vae | hand_x 0.9900 (0.0020), puck_x 0.9500 (0.0020) |"
+    head, first, second = (tmp_path / "probes.csv").read_text().splitlines()
+    assert head == "seed,commit,command,task,encoder,factor,r2,median_error,linear_r2"
+    assert first == "3,abc,rig train seed=3,push,beta_vae,hand_x,0.99,0.002,0.5" and second.startswith("3,abc,")
