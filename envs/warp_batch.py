@@ -15,7 +15,7 @@ from .batch import Observation
 from .camera import PLAIN, Look
 from .engine import Engine
 from .task import Worlds
-from .warp_render import MOST, Backdrop, compose, film, libraries, recorded, split
+from .warp_render import MOST, Backdrop, compose, film, libraries, put, recorded, split
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -59,7 +59,7 @@ class WarpBatch(Engine):
         self._warp, self._mjw = libraries()
         self._model, self._device = task.model(look), device
         with self._warp.ScopedDevice(device), announced(self._model, device):
-            self._scene = self._mjw.put_model(self._model)
+            self._scene = put(self._model)
             self._scene.opt.warn_overflow = 0  # an overflow raises instead
             self._movers, self._backdrop = split(self._model, size) if render == "warp" else (self._model, None)
             self._data = self._mjw.make_data(self._model, nworld=num_envs, nconmax=CONTACTS, njmax=CONSTRAINTS)

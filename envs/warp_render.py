@@ -92,7 +92,7 @@ class _Stage:
     def __init__(self, model: mujoco.MjModel, size: int, capacity: int) -> None:
         warp, mjw = libraries()
         with warp.ScopedDevice("cpu"):
-            scene, poses = drawn(model), mjw.make_data(model, nworld=capacity, nconmax=1, njmax=1)
+            scene, poses = put(model), mjw.make_data(model, nworld=capacity, nconmax=1, njmax=1)
             context = film(model, size, capacity)
 
             def render() -> None:
@@ -137,7 +137,7 @@ def split(model: mujoco.MjModel, size: int) -> tuple[mujoco.MjModel, Backdrop]:
     if not np.isin(still.geom_group, SHOWN).any():
         return movers, Backdrop(np.full(size**2, 0xFF000000, np.uint32), np.full(size**2, np.inf, np.float32))
     with warp.ScopedDevice("cpu"):
-        scene, poses = drawn(still), mjw.make_data(still, nconmax=1, njmax=1)
+        scene, poses = put(still), mjw.make_data(still, nconmax=1, njmax=1)
         mjw.kinematics(scene, poses)
         mjw.camlight(scene, poses)
         context = film(still, size, 1)
@@ -155,10 +155,10 @@ def compose(pixels: np.ndarray, depth: np.ndarray, backdrop: Backdrop, frames: n
     frames[:] = seen.view(np.uint8).reshape(*frames.shape[:3], 4)[..., 2::-1]
 
 
-def drawn(model: mujoco.MjModel) -> Any:
-    """MuJoCo Warp's model of a scene that is only drawn, on the device in scope."""
+def put(model: mujoco.MjModel) -> Any:
+    """MuJoCo Warp's model of a scene, on the device in scope."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "MULTICCD is enabled")  # of contacts (3.11), and here nothing is stepped
+        warnings.filterwarnings("ignore", "MULTICCD is enabled")  # 3.11 says so of cylinders, which touch in one point
         return libraries()[1].put_model(model)
 
 
