@@ -99,6 +99,14 @@ def checked(name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
+def checked_mask(mask: np.ndarray | None, num_envs: int) -> np.ndarray:
+    """The mask as bool[num_envs], all of them for None. Raises ValueError where it is another array."""
+    mask = np.ones(num_envs, dtype=bool) if mask is None else np.asarray(mask)
+    if mask.shape != (num_envs,) or mask.dtype != np.bool_:
+        raise ValueError(f"mask is {mask.dtype}{list(mask.shape)}: expected bool[{num_envs}]")
+    return mask
+
+
 def pack_generator(rng: np.random.Generator) -> np.ndarray:
     """u64[6]: PCG64's two 128-bit numbers, high word first, and its half-used draw."""
     state = rng.bit_generator.state

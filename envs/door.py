@@ -7,7 +7,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from .hand import move_target
-from .task import Factor, Task, Worlds, uniform
+from .task import Factor, Task, Worlds, uniform, uniform_but
 
 # Lengths of door.xml, metres, and the clearance that drawn states keep from every contact.
 HINGE_X, HINGE_Y, FACE = 0.16, 0.69, 0.01
@@ -65,9 +65,7 @@ class Door(Task):
 
     def random_states(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """f32[n, 4]: one half as goals are, one half uniform over the kept region, the hand clear of door and handle."""
-        states = uniform(rng, n, self.state_low, self.state_high)
-        while (touching := ~_clear(states)).any():
-            states[touching] = uniform(rng, int(touching.sum()), self.state_low, self.state_high)
+        states = uniform_but(rng, n, self.state_low, self.state_high, lambda states: ~_clear(states))
         hooked = rng.random(n) < 0.5
         states[hooked] = self.goal_states(rng, int(hooked.sum()))
         return states

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .batch import BatchEnv, Observation, checked, pack_generator, unpack_generator
+from .batch import BatchEnv, Observation, checked, checked_mask, pack_generator, unpack_generator
 
 if TYPE_CHECKING:
     from .task import Task
@@ -32,12 +32,7 @@ class Engine(BatchEnv):
 
     def reset(self, mask: np.ndarray | None = None, state: np.ndarray | None = None) -> Observation:
         """See BatchEnv."""
-        rows = np.arange(self.num_envs)
-        if mask is not None:
-            mask = np.asarray(mask)
-            if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
-                raise ValueError(f"mask is {mask.dtype}{list(mask.shape)}: expected bool[{self.num_envs}]")
-            rows = rows[mask]
+        rows = np.flatnonzero(checked_mask(mask, self.num_envs))
         if state is None:
             chosen = self.task.start_states(self._rng, len(rows))
         else:

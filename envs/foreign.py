@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from .batch import BatchEnv, EpisodeLostError, Observation, WorldsError, checked, pack_generator, unpack_generator
+from .batch import BatchEnv, EpisodeLostError, Observation, WorldsError, checked, checked_mask, pack_generator, unpack_generator
 from .foreign_world import Spec
 from .task import Factor, Measures
 from .workers import Workers
@@ -78,9 +78,7 @@ class ForeignBatch(BatchEnv):
         """See BatchEnv. Raises WorldsError for a `state`, which these worlds cannot be put into."""
         if state is not None:
             raise WorldsError(f"{self._spec.id} cannot be put into a given state; type collect.reset=start")
-        mask = np.ones(self.num_envs, dtype=bool) if mask is None else np.asarray(mask)
-        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
-            raise ValueError(f"mask is {mask.dtype}{list(mask.shape)}: expected bool[{self.num_envs}]")
+        mask = checked_mask(mask, self.num_envs)
         while mask.any():
             try:
                 self._reset(self._workers, np.flatnonzero(mask))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from .hand import move_hand, place_hand
-from .task import Factor, Task, Worlds, uniform
+from .task import Factor, Task, Worlds, uniform_but
 
 CLEARANCE = (0.07, 0.07, 0.09)
 """Least distances between the centres of hand and puck 1, hand and puck 2, and the pucks in a drawn state, metres: they touch at
@@ -48,11 +48,11 @@ class MultiPush(Task):
         """f32[n, 6]: hand uniform in x ±0.10, y 0.55 to 0.65; pucks uniform over y, each on its side of the kept region and up to
         7 cm into the other's; all clear of each other. Doing nothing leaves a puck 8.5 cm away [multiworld: 8.7 cm].
         """
-        return _apart(rng, n, (-0.10, 0.55, -0.15, 0.50, -0.07, 0.50), (0.10, 0.65, 0.07, 0.70, 0.15, 0.70))
+        return uniform_but(rng, n, (-0.10, 0.55, -0.15, 0.50, -0.07, 0.50), (0.10, 0.65, 0.07, 0.70, 0.15, 0.70), _near)
 
     def random_states(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """f32[n, 6]: hand and pucks uniform over the kept region, clear of each other."""
-        return _apart(rng, n, self.state_low, self.state_high)
+        return uniform_but(rng, n, self.state_low, self.state_high, _near)
 
     def write_state(self, worlds: Worlds, state: Any) -> None:
         """Put hand and pucks at states [N, 6], at rest."""
@@ -67,14 +67,6 @@ class MultiPush(Task):
     def apply_action(self, worlds: Worlds, action: Any) -> None:
         """Move the hand's target by actions [N, 2] times 2 cm."""
         move_hand(worlds, action, self.state_low[:2], self.state_high[:2])
-
-
-def _apart(rng: np.random.Generator, n: int, low: tuple[float, ...], high: tuple[float, ...]) -> np.ndarray:
-    """f32[n, 6] drawn evenly between two corners, among the states that keep hand and pucks apart."""
-    states = uniform(rng, n, low, high)
-    while (near := _near(states)).any():
-        states[near] = uniform(rng, int(near.sum()), low, high)
-    return states
 
 
 def _near(states: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .camera import PLAIN, Look, load_model
-from .task import ASSETS, Task, Worlds, uniform
+from .task import ASSETS, Task, Worlds, uniform_but
 
 if TYPE_CHECKING:
     import mujoco
@@ -58,10 +58,7 @@ class PointTask(Task):
     def random_states(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """f32[n, 2]: uniform over the places where the ball touches no wall."""
         boxes = walls(self.layout, self.cell)
-        states = uniform(rng, n, self.state_low, self.state_high)
-        while (touching := _gap(states, boxes) < RADIUS).any():
-            states[touching] = uniform(rng, int(touching.sum()), self.state_low, self.state_high)
-        return states
+        return uniform_but(rng, n, self.state_low, self.state_high, lambda states: _gap(states, boxes) < RADIUS)
 
     def write_state(self, worlds: Worlds, state: Any) -> None:
         """Put the ball and its target at states [N, 2], at rest."""

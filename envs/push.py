@@ -7,7 +7,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from .hand import move_hand, place_hand
-from .task import Factor, Task, Worlds, uniform
+from .task import Factor, Task, Worlds, uniform_but
 
 CLEARANCE = 0.07
 """Least distance between the centres of hand and puck in a drawn state, metres: they touch at 0.065."""
@@ -64,7 +64,4 @@ class Push(Task):
 
 def _apart(rng: np.random.Generator, n: int, low: tuple[float, ...], high: tuple[float, ...]) -> np.ndarray:
     """f32[n, 4] drawn evenly between two corners, among the states that keep hand and puck apart."""
-    states = uniform(rng, n, low, high)
-    while (near := np.linalg.norm(states[:, :2] - states[:, 2:], axis=1) < CLEARANCE).any():
-        states[near] = uniform(rng, int(near.sum()), low, high)
-    return states
+    return uniform_but(rng, n, low, high, lambda states: np.linalg.norm(states[:, :2] - states[:, 2:], axis=1) < CLEARANCE)

@@ -11,6 +11,8 @@ import numpy as np
 from .camera import PLAIN, Look, load_model
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import mujoco
 
 ASSETS = Path(__file__).parent / "assets"
@@ -124,3 +126,13 @@ class Task(Measures, ABC):
 def uniform(rng: np.random.Generator, n: int, low: tuple[float, ...], high: tuple[float, ...]) -> np.ndarray:
     """f32[n, S] drawn evenly between two corners."""
     return rng.uniform(low, high, size=(n, len(low))).astype(np.float32)
+
+
+def uniform_but(
+    rng: np.random.Generator, n: int, low: tuple[float, ...], high: tuple[float, ...], refused: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """f32[n, S] drawn evenly between two corners, among the states for which `refused` f32[m, S] -> bool[m] is false."""
+    states = uniform(rng, n, low, high)
+    while (again := refused(states)).any():
+        states[again] = uniform(rng, int(again.sum()), low, high)
+    return states

@@ -1,4 +1,4 @@
-"""How many threads the worlds may use."""
+"""How many threads or processes the worlds may use."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from .batch import EpisodeLostError, WorldsError
 from .foreign_world import Description, RefusedError, Spec, World
+from .threads import usable_cores
 
 RESTARTS = 3
 """How often a worker may be started again."""
@@ -83,8 +84,7 @@ class Workers:
 
         Raises RefusedError where the world cannot be used, WorldsError where it fails at once.
         """
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.rows = np.array_split(np.arange(num_worlds), min(num_worlds, cores))
+        self.rows = np.array_split(np.arange(num_worlds), min(num_worlds, usable_cores()))
         self._spec, self._time_limit = spec, time_limit
         self._failures = [0] * len(self.rows)
         self._file = tempfile.TemporaryFile(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)  # noqa: SIM115
