@@ -7,6 +7,8 @@ if __name__ == "envs":
 
 from typing import Any
 
+import numpy as np
+
 from .batch import BatchEnv, EpisodeLostError, Observation, WorldsError
 from .camera import PLAIN, Look
 from .door import Door
@@ -34,13 +36,22 @@ ENGINES = ("auto", "c", "warp")
 
 
 def make_batch(
-    task: str, num_envs: int, *, seed: int, size: int = 48, render: str = "warp", look: Look = PLAIN, engine: str = "auto"
+    task: str,
+    num_envs: int,
+    *,
+    seed: int,
+    size: int = 48,
+    render: str = "warp",
+    look: Look = PLAIN,
+    engine: str = "auto",
+    arrays: Any = np,
 ) -> BatchEnv:
     """N worlds of a named task, at its start; frames are `size` x `size` pixels, through the task's camera unless `look` says.
 
     `render` is warp (MuJoCo Warp), gl (OpenGL) or none (black frames at no cost, where only states are looked at); `engine` is
-    one of `ENGINES`. Raises ValueError for an unknown task, renderer, camera or engine, a number below 1, gl with engine=warp,
-    and where `render=gl` finds no OpenGL.
+    one of `ENGINES`. `arrays`, numpy or torch, is what worlds stepped by MuJoCo Warp take and give (see `WarpBatch`); those of
+    the C engine keep to numpy. Raises ValueError for an unknown task, renderer, camera or engine, a number below 1, gl with
+    engine=warp, and where `render=gl` finds no OpenGL.
     """
     if task not in TASKS:
         raise ValueError(f"unknown task {task!r}: expected one of {', '.join(TASKS)}")
@@ -53,7 +64,7 @@ def make_batch(
         if engine == "warp" or cuda():
             from .warp_batch import WarpBatch
 
-            return WarpBatch(TASKS[task](), num_envs, device="cuda" if cuda() else "cpu", **settings)
+            return WarpBatch(TASKS[task](), num_envs, device="cuda" if cuda() else "cpu", arrays=arrays, **settings)
     from .mujoco_batch import MujocoBatch
 
     return MujocoBatch(TASKS[task](), num_envs, **settings)

@@ -40,6 +40,8 @@ class BatchEnv(ABC):
     state_dim: int
     renderer: str
     """What draws the frames: warp, gl, none, or a foreign world's own words."""
+    arrays: Any = np
+    """The library whose arrays `step` takes and observations hold: numpy, or that which the worlds were made with."""
     goal_source: str = ""
     """Where goals come from, in a line for people, where that is not the task's own distribution."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class Engine(BatchEnv):
 
     def step(self, action: np.ndarray) -> Observation:
         """See BatchEnv."""
-        self._advance(np.clip(checked("action", action, (self.num_envs, self.action_dim)), -1.0, 1.0))
+        self._advance(self._checked_action(action))
         return self._observe()
 
     def sample_goals(self, n: int) -> np.ndarray:
@@ -75,12 +75,16 @@ class Engine(BatchEnv):
         unpack_generator(self._rng, generator)
         self._unpack_physics(physics)
 
+    def _checked_action(self, action: Any) -> Any:
+        """The action, clipped to [-1, 1]. Raises ValueError as `step`."""
+        return np.clip(checked("action", action, (self.num_envs, self.action_dim)), -1.0, 1.0)
+
     @abstractmethod
     def _place(self, rows: np.ndarray, state: np.ndarray) -> None:
         """Put the worlds i64[n] into states f32[n, S], at rest and as if nothing had been before."""
 
     @abstractmethod
-    def _advance(self, action: np.ndarray) -> None:
+    def _advance(self, action: Any) -> None:
         """Step all worlds by actions f32[N, A] in [-1, 1]."""
 
     @abstractmethod

@@ -15,7 +15,7 @@ from .batch import Observation
 from .camera import PLAIN, Look
 from .engine import Engine
 from .task import Worlds
-from .warp_render import MOST, Backdrop, compose, film, libraries, put, recorded, split
+from .warp_render import MOST, Backdrop, film, libraries, put, recorded, split
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -32,7 +32,10 @@ CONTACTS, CONSTRAINTS = 48, 96
 
 @final
 class WarpBatch(Engine):
-    """MuJoCo Warp, all worlds in each launch; numbers are float32.
+    """MuJoCo Warp, all worlds in each launch; numbers are float32. A step and its pictures are recorded once and replayed.
+
+    With `arrays` other than numpy, a step leaves nothing on the host: actions come and observations go as that library's arrays
+    on Warp's device, handed over by DLPack without a copy.
 
     The first use on a machine compiles Warp's kernels (a minute), which it then keeps in its cache on disk; one line on stderr
     says so before.
@@ -48,23 +51,25 @@ class WarpBatch(Engine):
         render: str = "warp",
         look: Look = PLAIN,
         device: str = "cpu",
+        arrays: Any = np,
     ) -> None:
         """Make the worlds at the task's start, on Warp's `device`: cpu or cuda. `size` is the side of a frame in pixels.
 
+        `arrays` is the library whose arrays `step` takes and observations hold: numpy, or one with from_dlpack, such as torch.
         Raises ValueError for a renderer other than warp and none, an unknown camera, and no worlds or pixels at all.
         """
         super().__init__(task, num_envs, seed=seed, size=size, render=render)
         if render not in ("warp", "none"):
             raise ValueError(f"render={render} with engine=warp: expected warp or none; engine=c draws with render={render}")
         self._warp, self._mjw = libraries()
-        self._model, self._device = task.model(look), device
+        self._model, self._device, self.arrays = task.model(look), device, arrays
         with self._warp.ScopedDevice(device), announced(self._model, device):
             self._scene = put(self._model)
             self._scene.opt.warn_overflow = 0  # an overflow raises instead
             self._movers, self._backdrop = split(self._model, size) if render == "warp" else (self._model, None)
             self._data = self._mjw.make_data(self._model, nworld=num_envs, nconmax=CONTACTS, njmax=CONSTRAINTS)
-            self._substep = recorded(lambda: self._mjw.step(self._scene, self._data))
             self._renderer = self._camera(self._data, num_envs)
+            self._replay = recorded(self._step)
         self.physics_shape = (num_envs, sum(self._get(name)[0].size for name in STATE))
         self._stage: tuple[Any, _Camera] | None = None
         self._place(np.arange(num_envs), task.start_states(self._rng, num_envs))
@@ -91,6 +96,8 @@ class WarpBatch(Engine):
         overflow = self._get("overflow")
         overflow[rows] = 0
         self._set(self._data, "overflow", overflow)
+        with self._warp.ScopedDevice(self._device):
+            self._renderer.draw()
 
     def _put(self, data: Any, rows: np.ndarray, state: np.ndarray) -> None:
         worlds = self._at_rest(len(rows))
@@ -108,14 +115,33 @@ class WarpBatch(Engine):
         rest = {name: known.get(name, np.zeros(self._get(name).shape[1:])) for name in Worlds._fields}
         return Worlds(**{name: np.repeat(value[None], n, axis=0).astype(np.float32) for name, value in rest.items()})
 
-    def _advance(self, action: np.ndarray) -> None:
-        worlds = Worlds(*(self._get(name) for name in Worlds._fields))
+    def _checked_action(self, action: Any) -> Any:
+        if self.arrays is np:
+            return super()._checked_action(action)
+        if tuple(action.shape) != (self.num_envs, self.action_dim):
+            raise ValueError(f"action has shape {tuple(action.shape)}: expected {(self.num_envs, self.action_dim)}")
+        return action.clip(-1.0, 1.0)
+
+    def _advance(self, action: Any) -> None:
+        worlds = self._lend_worlds()
         self.task.apply_action(worlds, action)
         for name, value in zip(Worlds._fields, worlds, strict=True):
-            self._set(self._data, name, value)
+            if self.arrays is np:
+                self._set(self._data, name, value)
+            else:
+                self._warp.from_dlpack(value)  # Warp's stream now waits for what the library does in its own
         with self._warp.ScopedDevice(self._device):
-            for _ in range(self.task.substeps):
-                self._substep()
+            self._replay()
+        if self._data.overflow.device.is_cpu:
+            self._check_room()
+
+    def _step(self) -> None:
+        for _ in range(self.task.substeps):
+            self._mjw.step(self._scene, self._data)
+        self._renderer.look()
+
+    def _check_room(self) -> None:
+        """Raise RuntimeError where a step since the last reset had more contacts or constraints than there is room for."""
         overflow = int(np.bitwise_or.reduce(self._get("overflow")))
         if overflow:
             room, what = f"{CONTACTS} contacts and {CONSTRAINTS} constraints", repr(self._mjw.OverflowType(overflow))
@@ -125,10 +151,18 @@ class WarpBatch(Engine):
             )
 
     def _observe(self) -> Observation:
-        state = np.zeros((self.num_envs, self.state_dim), dtype=np.float32)
-        self.task.read_state(Worlds(*(self._get(name) for name in Worlds._fields)), state)
         with self._warp.ScopedDevice(self._device):
-            return Observation(self._renderer.draw(), state)
+            frame = self._warp.clone(self._renderer.frames)
+            state = self._lend(self._warp.zeros((self.num_envs, self.state_dim), dtype=self._warp.float32))
+        self.task.read_state(self._lend_worlds(), state)
+        return Observation(self._lend(frame), state)
+
+    def _lend(self, array: Any) -> Any:
+        """Warp's memory as an array of the library; numpy gets a copy of what lies elsewhere than on the CPU."""
+        return array.numpy() if self.arrays is np else self.arrays.from_dlpack(array)
+
+    def _lend_worlds(self) -> Worlds:
+        return Worlds(*(self._lend(getattr(self._data, name)) for name in Worlds._fields))
 
     def _film(self, state: np.ndarray) -> np.ndarray:
         frames = np.zeros((len(state), *self.frame_shape), dtype=np.uint8)
@@ -143,10 +177,12 @@ class WarpBatch(Engine):
             for first in range(0, len(state), room):
                 part = state[first : first + room]
                 self._put(data, np.arange(len(part)), part)
-                frames[first : first + room] = camera.draw()[: len(part)]
+                camera.draw()
+                frames[first : first + room] = camera.frames.numpy()[: len(part)]
         return frames
 
     def _pack_physics(self) -> np.ndarray:
+        self._check_room()
         parts = [self._get(name).reshape(self.num_envs, -1) for name in STATE]
         return np.concatenate(parts, axis=1)
 
@@ -166,27 +202,30 @@ class _Camera:
     def __init__(
         self, scene: Any, data: Any, movers: mujoco.MjModel, backdrop: Backdrop | None, shape: tuple[int, int, int, int]
     ) -> None:
-        self._shape, self._backdrop = shape, backdrop
-        if backdrop is None:
+        warp, _ = libraries()
+        self._scene, self._data, self._backdrop = scene, data, backdrop
+        self.frames = warp.zeros(shape, dtype=warp.uint8)
+        """u8[N, H, W, 3]: what was drawn last; black without a backdrop."""
+        if backdrop is not None:
+            self._context = film(movers, shape[1], shape[0])
+            self._pixels, self._depth = warp.array(backdrop.pixels), warp.array(backdrop.depth)
+        self.draw = recorded(self.look)
+        """`look`, replayed."""
+
+    def look(self) -> None:
+        """Launch what films the worlds as they are."""
+        if self._backdrop is None:
             return
-        mjw = libraries()[1]
-        context = film(movers, shape[1], shape[0])
+        from .warp_kernels import compose
 
-        def look() -> None:
-            mjw.kinematics(scene, data)
-            mjw.camlight(scene, data)
-            mjw.refit_bvh(scene, data, context)
-            mjw.render(scene, data, context)
-
-        self._replay, self._context = recorded(look), context
-
-    def draw(self) -> np.ndarray:
-        """u8[N, H, W, 3]: black without a backdrop."""
-        frames = np.zeros(self._shape, dtype=np.uint8)
-        if self._backdrop is not None:
-            self._replay()
-            compose(self._context.rgb_data.numpy(), self._context.depth_data.numpy(), self._backdrop, frames)
-        return frames
+        warp, mjw = libraries()
+        mjw.kinematics(self._scene, self._data)
+        mjw.camlight(self._scene, self._data)
+        mjw.refit_bvh(self._scene, self._data, self._context)
+        mjw.render(self._scene, self._data, self._context)
+        pixels, depth = self._context.rgb_data, self._context.depth_data
+        flat = self.frames.reshape((*pixels.shape, 3))
+        warp.launch(compose, pixels.shape, [pixels, depth, self._pixels, self._depth], [flat])
 
 
 @contextmanager

@@ -34,7 +34,12 @@ def whole(episode: Callable[[], T]) -> T:
 
 def observe(encoder: Encoder, observation: Any, device: torch.device) -> Tensor:
     """The one array of an observation that the encoder reads, on its device: u8[N, H, W, 3] or f32[N, S]."""
-    return torch.from_numpy(getattr(observation, encoder.observes)).to(device)
+    return torch.as_tensor(getattr(observation, encoder.observes), device=device)
+
+
+def act_on(env: Any, action: Tensor) -> Any:
+    """What the worlds show after actions f32[N, A]."""
+    return env.step(action if env.arrays is torch else action.cpu().numpy())
 
 
 def explore(last: Tensor | None, like: Tensor, hold: float, generator: torch.Generator) -> Tensor:
@@ -68,7 +73,7 @@ def collect(
         action = None
         for _ in range(length):
             action = explore(action, torch.empty((env.num_envs, env.action_dim), device=device), hold, generator)
-            steps.append(observe(encoder, env.step(action.cpu().numpy()), device))
+            steps.append(observe(encoder, act_on(env, action), device))
             report(done + len(steps) * env.num_envs, total, {})
         return torch.stack(steps, 1)
 
@@ -171,7 +176,7 @@ class RIG:
 
     def follow(self, action: Tensor) -> tuple[Tensor, Tensor]:
         """l. 8: what the worlds show after actions f32[N, A], and its codes f32[N, K], encoded once."""
-        observed = observe(self.encoder, self.env.step(action.cpu().numpy()), self.generator.device)
+        observed = observe(self.encoder, act_on(self.env, action), self.generator.device)
         return observed, self.code(observed)
 
     def store(self, action: Tensor, observed: Tensor, code: Tensor) -> None:

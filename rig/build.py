@@ -62,7 +62,10 @@ def make_env(config: RunConfig, seed: int, stream: str, num_envs: int) -> Any:
         look = Look(task.camera, task.distractors, task.distractor_seed)
         # Where the learner stays off CUDA, auto does too.
         engine = "c" if config.engine == "auto" and device_of(config).type == "cpu" else config.engine
-        return make_batch(task.name, num_envs, seed=seed, size=task.size, render=config.render, look=look, engine=engine)
+        arrays = np if stream == "evaluate" else torch  # evaluations keep their pictures on the host
+        return make_batch(
+            task.name, num_envs, seed=seed, size=task.size, render=config.render, look=look, engine=engine, arrays=arrays
+        )
     except ValueError as error:
         raise UserError(str(error)) from error
 

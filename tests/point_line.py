@@ -50,7 +50,7 @@ class States:
 class PointLine:
     """Worlds of a point on a line of 8 pixels. An action of 1 moves it by half a pixel; it is filmed as a row of greys."""
 
-    action_dim, state_dim, frame_shape = 1, 1, (1, WIDTH, 3)
+    action_dim, state_dim, frame_shape, arrays = 1, 1, (1, WIDTH, 3), np
 
     def __init__(self, seed: int = 0, worlds: int = WORLDS, sees: str = "frame") -> None:
         self.num_envs, self.sees, self.rng = worlds, sees, np.random.default_rng(seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from rig.envs import TASKS, make_batch, warp_batch
 from rig.envs.mujoco_batch import MujocoBatch
@@ -68,6 +69,21 @@ def test_frames_are_those_of_opengl(name, gl_works, make):
     states = gl.random_states(40)
     error = np.square(warp.show(states).astype(float) - gl.show(states)).mean(axis=(1, 2, 3))
     assert (10 * np.log10(255**2 / error)).min() >= 30
+
+
+@each_task
+def test_steps_on_the_device_are_those_on_the_host_and_copy_nothing(name, make):
+    host, device = make(name, 4, engine="warp"), make(name, 4, engine="warp", arrays=torch)
+    start = host.random_states(4)
+    seen = [(host.reset(state=start), device.reset(state=start))]
+    for action in np.random.default_rng(0).uniform(-1.5, 1.5, (8, 4, host.action_dim)).astype(np.float32):
+        seen.append((host.step(action), device.step(torch.from_numpy(action))))
+    for one, other in seen:  # looked at after all the steps: none of them wrote to what was given before
+        assert other.frame.dtype == torch.uint8 and np.array_equal(one.frame, other.frame.numpy())
+        assert other.state.dtype == torch.float32 and np.array_equal(one.state, other.state.numpy())
+    assert device._lend(device._renderer.frames).data_ptr() == device._renderer.frames.ptr
+    with pytest.raises(ValueError, match=r"^action has shape \(3, \d\): expected \(4, \d\)$"):
+        device.step(torch.zeros(3, device.action_dim))
 
 
 def test_a_snapshot_of_another_engine_is_refused(make):

@@ -36,7 +36,8 @@ PIXELS = (*TINY, "task=reach", "encoder=beta_vae", "encoder.training.steps=4")
 WIDE = (*PIXELS, "num_envs=2")
 STATE = (*TINY, "task=push", "encoder=oracle", "frame=slow")
 OVERLAPPED = (*PIXELS, "run.overlap=true")
-KINDS = {"pixels": PIXELS, "two worlds": WIDE, "state": STATE, "overlapped": OVERLAPPED}
+WARP = (*WIDE, "engine=warp")
+KINDS = {"pixels": PIXELS, "two worlds": WIDE, "state": STATE, "overlapped": OVERLAPPED, "warp": WARP}
 
 PATIENCE = 120.0
 """Seconds after which something that was waited for is not coming."""
