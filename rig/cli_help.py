@@ -46,7 +46,9 @@ def train_help() -> str:
     for group in GROUPS:
         words = [f"{name}*" if getattr(default, group).name == name else name for name in options(group)]
         lines.append(_wrapped(f"  {group:<10}", "  ".join(words)))
-    lines += ["", "presets", *(_wrapped(f"  preset={name:<13}", _preset_words(name)) for name in options("preset"))]
+    presets = options("preset")
+    width = max(map(len, presets)) + 2
+    lines += ["", "presets", *(_wrapped(f"  preset={name:<{width}}", _preset_words(name)) for name in presets)]
     sections: list[tuple[str, list[Row]]] = [("settings", _own_rows())]
     for group, entries in GROUPS.items():
         choices = [find(group, name) for name in entries.table]
