@@ -79,6 +79,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "task.camera": ("own", *CAMERAS),
     "collect.reset": ("start", "random"),
     "encoder.training.precision": ("auto", "float32", "bfloat16"),
+    "learner.goal_input": ("absolute", "relative", "logarithmic"),
     "learner.precision": ("float32", "bfloat16", "auto"),
     "learner.compile": ("auto", "on", "off"),
     "replay.memory": ("device", "host", "disk"),

@@ -13,7 +13,7 @@ A file for stable-baselines3 holds the actor over agent coordinates; what turns 
     def code(picture):  # u8[H, W, 3] as the run's camera films (f32[S] simulator state where encoder=oracle) -> f32[1, K]
         return policy.frame(policy.encoder.encode(torch.from_numpy(picture)[None].to(policy.device)))
 
-    observation = torch.cat((code(now), code(goal)), 1).cpu().numpy()  # f32[1, 2K]
+    observation = policy.learner.inputs(code(now), code(goal)).cpu().numpy()  # f32[1, 3K]; 2K with another learner.goal_input
     action, _ = TD3.load("policy.zip").predict(observation, deterministic=True)  # f32[1, A] in [-1, 1]
 """
 
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 def export_sb3(run: Path, out: Path) -> int:
     """Write the policy of a run's newest valid checkpoint as a file for plain `stable_baselines3.TD3.load`.
 
-    Its `predict` gives the run's own actions for observations f32[2K]: the agent coordinates of what is seen, then of the
-    goal (see the module's docstring). The settings of TD3 go along; the optimisers' moments and the replay memory do not.
+    Its `predict` gives the run's own actions for what the learner's `inputs` makes of the agent coordinates of what is seen and
+    of the goal (see the module's docstring). The settings of TD3 go along; the optimisers' moments and the replay memory do not.
 
     Raises UserError where stable-baselines3 is missing, the learner is not TD3, or `out` cannot be written.
     """
@@ -64,7 +64,7 @@ def export_sb3(run: Path, out: Path) -> int:
 def to_sb3(learner: TD3, buffer_size: int) -> SB3TD3:
     """A stable-baselines3 TD3 with the learner's settings, actor and target actor, and critics where they have no LayerNorm.
 
-    Observations f32[2K] are coordinates, then goal; `buffer_size` is in transitions. Left out, for want of a counterpart: the
+    Observations are what `learner.inputs` gives; `buffer_size` is in transitions. Left out, for want of a counterpart: the
     share of uniform behaviour actions. Raises UserError where stable-baselines3 is not installed.
     """
     try:

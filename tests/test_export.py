@@ -28,7 +28,7 @@ ANY_RUN: dict[str, Any] = {
     "goals": {"name": "gaussian"},
     "reward": {"name": "latent_distance"},
     "relabel": {"name": "rig"},
-    "learner": {"name": "td3", "batch": 16, "noise": 0.3, "discount": 0.9},
+    "learner": {"name": "td3", "batch": 16, "noise": 0.3, "discount": 0.9, "learning_rate": 1e-4},
     "collect": {"frames": 64, "num_envs": 2},
     "evaluation": {"every": 0, "episodes": 2, "final_episodes": 2, "probe_states": 0},
     "checkpoint": {"every": 30},
@@ -81,8 +81,8 @@ def test_plain_td3_acts_as_the_run_does(fixture: str, request: pytest.FixtureReq
     assert list(out.parent.iterdir()) == [out]
     model, policy = SB3TD3.load(out, device="cpu"), policy_of(run)
     latent, goal = observations(policy, 200)
-    observation = torch.cat((latent, goal), 1).numpy()
-    assert model.observation_space.shape == (2 * policy.frame.dim,) and model.observation_space.contains(observation[0])
+    observation = policy.learner.inputs(latent, goal).numpy()
+    assert model.observation_space.shape == (3 * policy.frame.dim,) and model.observation_space.contains(observation[0])
     assert np.isinf(model.observation_space.low).all() and np.isinf(model.observation_space.high).all()
     acted, _ = model.predict(observation, deterministic=True)
     expected = policy.learner.act(latent, goal).numpy()
@@ -113,7 +113,7 @@ def test_critics_without_layer_norm_go_along(knowing: Path, tmp_path: Path, caps
     learner = policy.learner
     assert isinstance(learner, TD3)
     latent, goal = observations(policy, 50)
-    observation, action = torch.cat((latent, goal), 1), learner.act(latent, goal)
+    observation, action = learner.inputs(latent, goal), learner.act(latent, goal)
     pairs = ((model.critic, learner.critics), (model.critic_target, learner.target_critics))
     for theirs, ours in pairs:
         expected = ours(torch.cat((observation, action), 1))

@@ -233,7 +233,7 @@ def both(updates: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Traine
         mine.clear()
         its.clear()
         theirs.logger.name_to_value.clear()
-        observation, after = torch.cat((batch.latent, batch.goal), 1), torch.cat((batch.next_latent, batch.goal), 1)
+        observation, after = ours.inputs(batch.latent, batch.goal), ours.inputs(batch.next_latent, batch.goal)
         never = torch.zeros(ROWS, 1)
         replayed.append(ReplayBufferSamples(observation, batch.action, after, never, batch.reward[:, None]))
         theirs.train(gradient_steps=1, batch_size=ROWS)

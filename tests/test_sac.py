@@ -23,7 +23,7 @@ from tests.test_learners import ACTION, LATENT, ROWS, Named, batches, draws, lay
 class Spaces(gymnasium.Env[np.ndarray, np.ndarray]):
     """What stable-baselines3 reads of an environment before training."""
 
-    observation_space = spaces.Box(-np.inf, np.inf, (2 * LATENT,), np.float32)
+    observation_space = spaces.Box(-np.inf, np.inf, (3 * LATENT,), np.float32)
     action_space = spaces.Box(-1, 1, (ACTION,), np.float32)
 
 
@@ -82,7 +82,7 @@ def test_sac_is_stable_baselines3s(monkeypatch: pytest.MonkeyPatch) -> None:
     start, generator = named(ours, False), draws(7)
     torch.manual_seed(7)  # theirs draws its actions, and nothing else, from the global generator
     for batch in batches(10):
-        observation, after = torch.cat((batch.latent, batch.goal), 1), torch.cat((batch.next_latent, batch.goal), 1)
+        observation, after = ours.inputs(batch.latent, batch.goal), ours.inputs(batch.next_latent, batch.goal)
         replayed.append(ReplayBufferSamples(observation, batch.action, after, torch.zeros(ROWS, 1), batch.reward[:, None]))
         theirs.train(gradient_steps=1, batch_size=ROWS)
         metrics = ours.update(batch, generator)
@@ -126,7 +126,7 @@ def same(mine: dict[str, Named], its: dict[str, Named]) -> None:
 
 def test_the_density_of_an_action_is_that_of_the_tanh_gaussian() -> None:
     learner = SAC(SACConfig(), LATENT, ACTION, draws(0))
-    policy_input, noise = torch.randn(50, 2 * LATENT, generator=draws(1)), torch.randn(50, ACTION, generator=draws(2))
+    policy_input, noise = torch.randn(50, 3 * LATENT, generator=draws(1)), torch.randn(50, ACTION, generator=draws(2))
     with torch.no_grad():
         action, log_prob = learner.policy(policy_input, noise)
         far, density = learner.policy(policy_input, 50 + noise)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss, softplus
 
 from rig.learners.base import Learner
+from rig.learners.inputs import WIDTHS, goal_input
 from rig.nets import Adam, Ensemble, mixed_precision, polyak_update
 from rig.types import Batch
 
@@ -25,6 +26,7 @@ class SACConfig:
     name: str = "sac"
     hidden: tuple[int, ...] = (256, 256)  # units of each hidden layer, actor and critics [Haarnoja et al. 2018b: 256, 256]
     layer_norm: bool = True  # LayerNorm before each ReLU of the critics
+    goal_input: str = "logarithmic"  # as what the nets get the goal: absolute | relative | logarithmic: relative, near and far
     learning_rate: float = 1e-3  # Adam, actor, critics and temperature [Pong et al. 2019: 1e-3]
     precision: str = "float32"  # of the updates' wide layers: float32 | bfloat16 | auto: bfloat16 where the hardware has it
     compile: str = "auto"  # updates as compiled code: on | off | auto: where measured to be faster here, in runs long enough
@@ -48,9 +50,10 @@ class SAC(Learner):
         super().__init__()
         self.config = config
         self.action_dim = action_dim
-        self.actor = Ensemble(1, (2 * latent_dim, *config.hidden, 2 * action_dim), generator=generator)
+        width = WIDTHS[config.goal_input] * latent_dim
+        self.actor = Ensemble(1, (width, *config.hidden, 2 * action_dim), generator=generator)
         self.critics = Ensemble(
-            2, (2 * latent_dim + action_dim, *config.hidden, 1), layer_norm=config.layer_norm, generator=generator
+            2, (width + action_dim, *config.hidden, 1), layer_norm=config.layer_norm, generator=generator
         )
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
@@ -70,10 +73,14 @@ class SAC(Learner):
         squashing = 2 * (math.log(2) - before - softplus(-2 * before))
         return torch.tanh(before), (gaussian - squashing).sum(1)
 
+    def inputs(self, latent: Tensor, goal: Tensor) -> Tensor:
+        """What actor and critics are given of agent coordinates and goals f32[B, K]: see `goal_input`."""
+        return goal_input(self.config.goal_input, latent, goal)
+
     @torch.no_grad()
     def act(self, latent: Tensor, goal: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Actions f32[N, A] in [-1, 1]: drawn from the policy where a generator is given, else the tanh of its mean."""
-        policy_input = torch.cat((latent, goal), 1)
+        policy_input = self.inputs(latent, goal)
         if generator is None:
             return torch.tanh(self.actor(policy_input)[0, :, : self.action_dim])
         noise = torch.randn((len(latent), self.action_dim), generator=generator, device=latent.device)
@@ -85,17 +92,17 @@ class SAC(Learner):
         `noise` f32[B, A] is standard normal. Source: Haarnoja et al. 2018b, equation 5.
         """
         with torch.no_grad():
-            next_input = torch.cat((batch.next_latent, batch.goal), 1)
+            next_input = self.inputs(batch.next_latent, batch.goal)
             next_action, next_log_prob = self.policy(next_input, noise)
             next_value = self.target_critics(torch.cat((next_input, next_action), 1))[..., 0].amin(0)
             soft_value = next_value - self.log_temperature.exp() * next_log_prob
             target = batch.reward + self.config.discount * soft_value
-        value = self.critics(torch.cat((batch.latent, batch.goal, batch.action), 1))[..., 0]
+        value = self.critics(torch.cat((self.inputs(batch.latent, batch.goal), batch.action), 1))[..., 0]
         return 0.5 * len(value) * mse_loss(value, target.expand_as(value)), value
 
     def actor_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
         """mean(α log π - min Q), and the log-densities f32[B] of the actions drawn. Source: Haarnoja et al. 2018b, equation 7."""
-        policy_input = torch.cat((batch.latent, batch.goal), 1)
+        policy_input = self.inputs(batch.latent, batch.goal)
         action, log_prob = self.policy(policy_input, noise)
         value = self.critics(torch.cat((policy_input, action), 1))[..., 0].amin(0)
         return (self.log_temperature.exp().detach() * log_prob - value).mean(), log_prob

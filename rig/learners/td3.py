@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from rig.learners.base import Learner
+from rig.learners.inputs import WIDTHS, goal_input
 from rig.nets import Adam, Ensemble, mixed_precision, polyak_update
 from rig.types import Batch
 
@@ -23,6 +24,7 @@ class TD3Config:
     name: str = "td3"
     hidden: tuple[int, ...] = (256, 256)  # units of each hidden layer, actor and critics
     layer_norm: bool = True  # LayerNorm before each ReLU of the critics
+    goal_input: str = "logarithmic"  # as what the nets get the goal: absolute | relative | logarithmic: relative, near and far
     learning_rate: float = 1e-3  # Adam, actor and critics [Fujimoto et al. 2018]
     precision: str = "float32"  # of the updates' wide layers: float32 | bfloat16 | auto: bfloat16 where the hardware has it
     compile: str = "auto"  # updates as compiled code: on | off | auto: where measured to be faster here, in runs long enough
@@ -49,9 +51,10 @@ class TD3(Learner):
         super().__init__()
         self.config = config
         self.action_dim = action_dim
-        self.actor = Ensemble(1, (2 * latent_dim, *config.hidden, action_dim), generator=generator)
+        width = WIDTHS[config.goal_input] * latent_dim
+        self.actor = Ensemble(1, (width, *config.hidden, action_dim), generator=generator)
         self.critics = Ensemble(
-            2, (2 * latent_dim + action_dim, *config.hidden, 1), layer_norm=config.layer_norm, generator=generator
+            2, (width + action_dim, *config.hidden, 1), layer_norm=config.layer_norm, generator=generator
         )
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
@@ -59,10 +62,14 @@ class TD3(Learner):
         self.critic_optimiser = Adam(self.critics.parameters(), config.learning_rate)
         self.updates = 0
 
+    def inputs(self, latent: Tensor, goal: Tensor) -> Tensor:
+        """What actor and critics are given of agent coordinates and goals f32[B, K]: see `goal_input`."""
+        return goal_input(self.config.goal_input, latent, goal)
+
     @torch.no_grad()
     def act(self, latent: Tensor, goal: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Actions f32[N, A] in [-1, 1]; with Gaussian noise and a share of uniform actions where a generator is given."""
-        action = torch.tanh(self.actor(torch.cat((latent, goal), 1))[0])
+        action = torch.tanh(self.actor(self.inputs(latent, goal))[0])
         if generator is None:
             return action
         noise = torch.randn(action.shape, generator=generator, device=action.device) * self.config.noise
@@ -76,17 +83,17 @@ class TD3(Learner):
         `noise` f32[B, A] is standard normal. Source: Fujimoto et al. 2018, Algorithm 1, lines 8-10.
         """
         with torch.no_grad():
-            next_input = torch.cat((batch.next_latent, batch.goal), 1)
+            next_input = self.inputs(batch.next_latent, batch.goal)
             smoothing = (noise * self.config.target_noise).clamp(-self.config.target_clip, self.config.target_clip)
             next_action = (torch.tanh(self.target_actor(next_input)[0]) + smoothing).clamp(-1, 1)
             next_value = self.target_critics(torch.cat((next_input, next_action), 1))[..., 0].amin(0)
             target = batch.reward + self.config.discount * next_value
-        value = self.critics(torch.cat((batch.latent, batch.goal, batch.action), 1))[..., 0]
+        value = self.critics(torch.cat((self.inputs(batch.latent, batch.goal), batch.action), 1))[..., 0]
         return len(value) * mse_loss(value, target.expand_as(value)), value
 
     def actor_loss(self, batch: Batch) -> Tensor:
         """-mean Q1(s, π(s)): the deterministic policy gradient (Fujimoto et al. 2018, Algorithm 1, line 12)."""
-        policy_input = torch.cat((batch.latent, batch.goal), 1)
+        policy_input = self.inputs(batch.latent, batch.goal)
         action = torch.tanh(self.actor(policy_input)[0])
         return -self.critics(torch.cat((policy_input, action), 1), members=1).mean()
 
