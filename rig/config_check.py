@@ -34,6 +34,7 @@ RANGES: dict[str, Range] = {
     "task.distractor_seed": COUNT_OR_NONE,
     "task.threshold": Range(0),
     "task.time_limit": POSITIVE,
+    "task.low": Range(-1e6, 1e6),
     "task.skip": COUNT_OR_NONE,
     "collect.frames": COUNT,
     "collect.length": COUNT_OR_NONE,

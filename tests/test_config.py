@@ -75,7 +75,7 @@ def test_part_of_a_nested_setting_keeps_the_rest() -> None:
 
 @pytest.mark.parametrize(("group", "name"), ENTRIES)
 def test_every_setting_of_every_entry_has_a_range(group: str, name: str) -> None:
-    config = from_mapping(mapping(**{f"{group}__name": name}))
+    config = from_mapping(mapping(task__size=64, **{f"{group}__name": name}))
     for path, value in leaves(config).items():
         last = path.rpartition(".")[2]
         if last in ("name", "run_dir") or path in ("task.id", "task.view", "task.unit") or isinstance(value, bool):
@@ -131,6 +131,7 @@ def test_out_of_range_is_refused(path: str) -> None:
         ({"collect__reset": "begin"}, r"collect.reset must be start or random, got 'begin'"),
         ({"task__size": 33, "encoder__name": "spatial_vae"}, r"task.size must be a multiple of 2 for .* try task.size=32"),
         ({"encoder__name": "world_models"}, r"task.size must be 64 for encoder=world_models, got 48; try task.size=64$"),
+        ({"task__name": "gym", "task__low": [0.0, 1e9]}, r"task.low must be from .* to .*, got 1000000000.0"),
         ({"steps": -1}, r"steps must be at least 0, got -1; try steps=0"),
         ({"steps": 900}, r"random_steps=1000 leaves none of steps=900 to learn in; try random_steps=90"),
         ({"replay__capacity": 99, "num_envs": 2}, r"replay.capacity must hold .* = 100, got 99; try replay.capacity=1000"),
