@@ -67,9 +67,7 @@ def resume(folder: Path, config: RunConfig) -> int:
     """Go on from the newest valid checkpoint of a run, exactly; from nothing where the encoder was still being trained."""
     with files.Lock(folder):
         if config.steps and not load_config(folder).steps:  # it may have been steps=0 for want of goals
-            env = build.make_env(config, config.seed, "train", 1)
-            build.need_goals(config, env)
-            env.close()
+            build.need_goals(config, build.make_env(config, config.seed, "train", 1))
         files.write(folder / "config.yaml", to_yaml(config).encode())
         return _guarded(folder, config, _train_on if checkpoint.steps(folder) else partial(_train_new, _begin(config)))
 
@@ -131,7 +129,7 @@ def _train_new(begun: tuple[Any, Representation], folder: Path, config: RunConfi
     saver = _saver(folder, config, agent)
     if config.steps == 0:
         saver.save()
-        return _end_with_encoder(folder, config, representation)
+        return _end_with_encoder(folder, config, representation, agent.env)
     choose(agent, build.compile_setting(config), config.steps)
     return _train_policy(folder, config, agent, representation, saver, signals)
 
@@ -143,20 +141,21 @@ def _train_on(folder: Path, config: RunConfig, signals: Signals) -> int:
     saver = _saver(folder, config, agent)
     saver.restore(loaded)
     if agent.steps == config.steps == 0:
-        return _end_with_encoder(folder, config, representation)
+        return _end_with_encoder(folder, config, representation, agent.env)
     goes_on_compiled = loaded.meta.get("compiled") and build.compile_setting(config) != "off"  # compiled code rounds otherwise
     choose(agent, "on" if goes_on_compiled else "off", config.steps)
     print(f"going on with {folder} from step {loaded.step}", file=sys.stderr)
     return _train_policy(folder, config, agent, representation, saver, signals)
 
 
-def _end_with_encoder(folder: Path, config: RunConfig, representation: Representation) -> int:
+def _end_with_encoder(folder: Path, config: RunConfig, representation: Representation, env: Any) -> int:
     """What a run with steps=0 leaves: the encoder, which is saved already, its pictures, and what to do with it."""
     if representation.encoder.can_decode:
         _picture(config, representation, folder)
     found = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
     print(f"{config.task.label}, {config.encoder.name} alone: {encoder_line(found, representation.encoder.latent_dim)}")
-    print(f"everything about this run is in {folder}; where there are goals, train a policy by: rig resume {folder} steps=12000")
+    further = f"; train a policy by: rig resume {folder} steps=12000" if env.task.factors else ""
+    print(f"everything about this run is in {folder}{further}")
     return 0
 
 

@@ -78,6 +78,7 @@ def test_in_a_world_without_goals_the_encoder_is_trained_alone(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
     said = done("train", *goalless, "steps=0", f"run_dir={tmp_path / 'run'}")
     assert "beta_vae alone: reconstruction" in said.out and "of 8 latents active" in said.out
+    assert said.out.endswith(f"everything about this run is in {tmp_path / 'run'}\n")
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert left == {
         "config.yaml", "origin.json", "encoder.json", "checkpoints", "imagined_goals.png", "interpolations.png", "run.lock",
