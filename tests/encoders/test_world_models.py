@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from rig.encoders.world_models import WorldModels, WorldModelsConfig
 from tests.encoders.test_spatial_vae import moving_square, seeded, silent
@@ -37,13 +38,18 @@ def test_its_pictures_are_mean_pixels_whether_it_standardises_or_not() -> None:
         torch.testing.assert_close(shown, pixels, rtol=0, atol=0.5 / 255 + 1e-5)
 
 
-def test_it_learns_to_reconstruct_with_sixteen_nats_for_nothing() -> None:
-    frames, _ = moving_square(200, 64, 20, seed=0)
-    training = replace(WorldModelsConfig().training, steps=60, batch=16)
+def halves(count: int, seed: int) -> Tensor:
+    """Frames u8[count, 64, 64, 3] that are grey from the left up to some column, and black from there."""
+    column = torch.randint(8, 57, (count, 1), generator=seeded(seed))
+    return ((torch.arange(64) < column) * 200).to(torch.uint8)[:, None, :, None].expand(count, *SHAPE).contiguous()
+
+
+def test_it_learns_to_reconstruct() -> None:
+    frames, fresh = halves(200, seed=0), halves(50, seed=9)
+    training = replace(WorldModelsConfig().training, steps=80, batch=16)
     encoder = WorldModels(WorldModelsConfig(training=training), SHAPE, seeded(0))
     metrics = encoder.fit(frames, seeded(1), silent)
-    fresh, _ = moving_square(50, 64, 20, seed=9)
     error = (encoder.decode(encoder.encode(fresh)).float() - fresh).div(255).square().flatten(1).sum(1).mean()
     blind = (frames.float().mean(0) - fresh).div(255).square().flatten(1).sum(1).mean()  # the mean picture, always
-    assert float(error) < 0.6 * float(blind), metrics
-    assert metrics["loss"] - metrics["reconstruction"] == pytest.approx(max(16, metrics["kl"]), rel=0.1)
+    assert float(error) < 0.4 * float(blind), metrics
+    assert metrics["loss"] - metrics["reconstruction"] == pytest.approx(metrics["kl"], rel=0.1)  # all above the tolerance
