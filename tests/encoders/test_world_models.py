@@ -13,7 +13,7 @@ from tests.encoders.test_spatial_vae import moving_square, seeded, silent
 
 SHAPE = (64, 64, 3)
 PUBLISHED = 4_348_547
-"""Parameters of the VAE in CarRacing [Ha & Schmidhuber 2018, appendix A.4]."""
+"""Parameters of the VAE in CarRacing, as Ha & Schmidhuber 2018 count them."""
 
 
 def test_it_has_as_many_parameters_as_the_published_one() -> None:
