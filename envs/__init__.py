@@ -13,7 +13,7 @@ from .batch import BatchEnv, EpisodeLostError, Observation, WorldsError
 from .camera import PLAIN, Look
 from .door import Door
 from .foreign import ForeignBatch
-from .foreign_world import Spec
+from .foreign_spec import Spec
 from .multi_push import MultiPush
 from .pickup import Pickup
 from .point_mass import PointMass

@@ -32,7 +32,9 @@ class BatchEnv(ABC):
     """
 
     task: Any
-    """What the numbers of a state mean: `Measures`, which for the worlds of this package is a `Task`."""
+    """What the numbers of a state mean: `Measures`, which for the worlds of this package is a `Task`.
+
+    One without factors is that of worlds without goals, which can be stepped and filmed, and no more."""
     num_envs: int
     frame_shape: tuple[int, int, int]
     """(H, W, 3)."""
@@ -74,6 +76,10 @@ class BatchEnv(ABC):
 
         Raises ValueError on a wrong shape and on a value that is not finite.
         """
+
+    def random_frames(self, n: int) -> np.ndarray:
+        """u8[n, H, W, 3]: what random states look like."""
+        return self.show(self.random_states(n))
 
     @abstractmethod
     def snapshot(self) -> dict[str, np.ndarray]:

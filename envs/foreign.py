@@ -1,4 +1,4 @@
-"""N worlds made by others: any Gymnasium environment with goals and pictures behind BatchEnv."""
+"""N worlds made by others: any Gymnasium environment with pictures behind BatchEnv."""
 
 from __future__ import annotations
 
@@ -9,33 +9,38 @@ from typing import final
 import numpy as np
 
 from .batch import BatchEnv, EpisodeLostError, Observation, WorldsError, checked, checked_mask, pack_generator, unpack_generator
-from .foreign_world import Spec
+from .foreign_spec import Spec
 from .task import Factor, Measures
 from .workers import Workers
 
 HOLD = 6
 """Env steps that a random action is held on average, where goals come from."""
+FEW = 16
+"""Frames of a rollout among random ones."""
 
 
 def measures(name: str, dim: int, threshold: float, unit: str) -> Measures:
-    """The achieved goal is the state, and what is judged: one factor, its Euclidean distance in the environment's own unit."""
+    """The achieved goal is the state, and what is judged: one factor, its Euclidean distance in the environment's own unit.
+
+    A world without goals, whose state is empty, has no factors.
+    """
     attributes = {
         "name": name,
         "state_names": tuple(f"goal_{i}" for i in range(dim)),
         "state_units": (unit,) * dim,
-        "factors": {"goal": Factor(tuple(range(dim)), unit, threshold)},
-        "judged": ("goal",),
+        "factors": {"goal": Factor(tuple(range(dim)), unit, threshold)} if dim else {},
+        "judged": ("goal",) if dim else (),
     }
     return type("ForeignMeasures", (Measures,), attributes)()
 
 
 @final
 class ForeignBatch(BatchEnv):
-    """Any Gymnasium environment with goals and pictures, named by task.id; its worlds run in worker processes.
+    """Any Gymnasium environment with pictures, named by task.id, in worker processes; one without goals trains an encoder alone.
 
     What happens to one that fails: see `Workers`. They cannot be put into a state, so that goals are frames of rollouts of their
     own, made in worlds apart under random actions; each is kept with the state it shows. `show` knows the states that
-    `sample_goals` and `random_states` gave.
+    `sample_goals` and `random_states` gave. Where the environment has no goals, these three raise WorldsError.
     """
 
     goal_source = "goals are frames of the worlds' own rollouts under random actions, since they cannot be put into a goal state"
@@ -53,9 +58,9 @@ class ForeignBatch(BatchEnv):
     ) -> None:
         """Make the worlds, each in a first episode.
 
-        `length` is env steps of a rollout for goals; `threshold` is in the environment's unit, 0 for its own distance_threshold;
-        `time_limit` is in seconds, for one step or reset of one world. Raises RefusedError (a ValueError) for an environment that
-        cannot be used, WorldsError for one that fails at its start.
+        `length` is env steps of a rollout for goals and random frames; `threshold` is in the environment's unit, 0 for its own
+        distance_threshold; `time_limit` is in seconds, for one step or reset of one world. Raises RefusedError (a ValueError) for
+        an environment that cannot be used, WorldsError for one that fails at its start.
         """
         if num_envs < 1:
             raise ValueError(f"num_envs={num_envs}: expected at least 1")
@@ -63,7 +68,7 @@ class ForeignBatch(BatchEnv):
         self._stage: Workers | None = None
         self._workers = Workers(spec, num_envs, time_limit)
         found = self._workers.description
-        if not (threshold or found.threshold):
+        if found.goal_dim and not (threshold or found.threshold):
             self.close()
             raise ValueError(f"{spec.id} has no distance_threshold of its own; type task.threshold=0.05, in its own unit")
         self.task = measures(spec.id, found.goal_dim, threshold or found.threshold or 0.0, unit)
@@ -106,6 +111,7 @@ class ForeignBatch(BatchEnv):
 
     def sample_goals(self, n: int) -> np.ndarray:
         """f32[n, S]: one of each rollout, from its second half."""
+        self._need_goals()
         states: list[np.ndarray] = []
         while len(states) < n:
             seen = self._rollout()
@@ -115,6 +121,7 @@ class ForeignBatch(BatchEnv):
 
     def random_states(self, n: int) -> np.ndarray:
         """f32[n, S]: what rollouts pass through, in their order."""
+        self._need_goals()
         states: list[np.ndarray] = []
         while len(states) < n:
             seen = self._rollout()
@@ -123,12 +130,21 @@ class ForeignBatch(BatchEnv):
 
     def show(self, state: np.ndarray) -> np.ndarray:
         """See BatchEnv. Raises ValueError for a state that no rollout for goals passed through."""
+        self._need_goals()
         state = checked("state", state, (len(state) if np.ndim(state) else 1, self.state_dim))
         try:
             frames = [self._album[row.tobytes()] for row in state]
         except KeyError:
             raise ValueError("state is not one of those that sample_goals or random_states gave: it cannot be shown") from None
         return np.array(frames, dtype=np.uint8).reshape(-1, *self.frame_shape)
+
+    def random_frames(self, n: int) -> np.ndarray:
+        """u8[n, H, W, 3]: of each rollout a few, at random moments."""
+        frames = np.empty((0, *self.frame_shape), np.uint8)
+        while len(frames) < n:
+            seen = np.concatenate(self._rollout().frame)
+            frames = np.concatenate((frames, self._rng.permutation(seen)[:FEW]))
+        return frames[:n]
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """See BatchEnv. `generator` is u64[6], PCG64's; the open episodes, where they go on exactly, are `world<i>.<part>`."""
@@ -162,6 +178,10 @@ class ForeignBatch(BatchEnv):
         self._workers.close()
         if self._stage is not None:
             self._stage.close()
+
+    def _need_goals(self) -> None:
+        if not self.task.factors:
+            raise WorldsError(f"{self._spec.id} has no goals, so that nothing but an encoder can be trained; type steps=0")
 
     def _observe(self) -> Observation:
         return Observation(self._workers.shared.frame.copy(), self._workers.shared.state.copy())

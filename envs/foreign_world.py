@@ -1,4 +1,4 @@
-"""One world made by others, as a worker process holds it: a Gymnasium environment with goals, filmed as squares."""
+"""One world made by others, as a worker process holds it: a Gymnasium environment, filmed as squares."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import importlib
 import importlib.util
 import io
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple, cast, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 import numpy as np
 
 from .batch import pack_generator, unpack_generator
+from .foreign_spec import Description, RefusedError, Spec, checked_low, checked_space, has_goals, unfilmed
 from .gl_render import backend
 
 if TYPE_CHECKING:
@@ -25,50 +26,23 @@ EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
         "gymnasium_robotics",
         ("Fetch", "Hand", "Adroit", "FrankaKitchen", "PointMaze", "AntMaze"),
     ),
+    "box2d": ("Box2D", ("CarRacing", "LunarLander", "BipedalWalker")),
 }
 """Extra of this project -> the package that registers its ids when imported, and what those ids begin with."""
 
 MARKS = ("target", "goal")
 """What is in the names of things that only show where the world's own goal is."""
-KEYS = ("observation", "achieved_goal", "desired_goal")
 EXAMINED = 12
 """Env steps of each half of the examination that every first world of a batch undergoes."""
 
 
-class Spec(NamedTuple):
-    """Which world, and how it is looked at."""
-
-    id: str
-    """A Gymnasium id, or module:Class of an environment."""
-    size: int
-    """Side of a frame in pixels."""
-    view: str | tuple[float, ...] = ""
-    """MuJoCo worlds only: one of the model's cameras, or (x, y, z, distance, azimuth, elevation), metres and degrees;
-    empty: as the world films itself."""
-
-
-class Description(NamedTuple):
-    """What a world turned out to be."""
-
-    action_dim: int
-    goal_dim: int
-    threshold: float | None
-    """The world's own distance_threshold; None: it has none."""
-    renderer: str
-    exact: bool
-    """Whether a snapshot in the middle of an episode was seen to go on bit for bit."""
-
-
-class RefusedError(ValueError):
-    """This world cannot be used. The message says why and what to do about it."""
-
-
 @final
 class World:
-    """A Gymnasium environment whose observation is a dictionary of observation, achieved_goal and desired_goal.
+    """A Gymnasium environment that renders rgb_array and takes continuous actions.
 
-    Its own goals play no part, so what marks them in a MuJoCo scene is not drawn, and its time limit is taken off. An episode
-    that it ends by itself stays as it ended until the next reset.
+    Where its observation is a dictionary of observation, achieved_goal and desired_goal, the achieved goal is its state; any
+    other is a world without goals, and its state is empty. Its own goals play no part, so what marks them in a MuJoCo scene is
+    not drawn, and its time limit is taken off. An episode that it ends by itself stays as it ended until the next reset.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -76,10 +50,12 @@ class World:
         self._spec = spec
         os.environ.setdefault("MUJOCO_GL", backend())  # MuJoCo's own choice without a display would be GLFW, which needs one
         self._env: Any = _make(spec.id)
-        space = _checked_space(spec.id, self._env)
-        self._low, self._high = np.where(np.isfinite(space.low), space.low, -1), np.where(np.isfinite(space.high), space.high, 1)
+        space = checked_space(spec.id, self._env)
+        self._bounds = np.where(np.isfinite(space.low), space.low, -1), np.where(np.isfinite(space.high), space.high, 1)
+        self._low = checked_low(spec, *self._bounds)
         self._ended = False
         self._viewer: Any = None
+        self._goals = has_goals(self._env.observation_space)
         self._physics = _physics(self._env.unwrapped)
         if self._physics is None and spec.view:
             raise RefusedError(f"task.view: {spec.id} has no MuJoCo model whose cameras could be chosen; leave it out")
@@ -93,16 +69,23 @@ class World:
         """Begin an episode; returns its state, the achieved goal f32[S]."""
         observation, _ = self._env.reset(seed=seed)
         self._ended = False
-        return self._read(observation)
+        self._read(observation)
+        for _ in range(self._spec.skip):
+            self._apply(np.zeros_like(self._low))
+        return self.state
 
     def step(self, action: np.ndarray) -> np.ndarray:
         """Apply action f32[A] in [-1, 1], scaled to the environment's own bounds; returns the state f32[S]."""
+        self._apply(self._low + (action.reshape(self._low.shape) + 1) / 2 * (self._bounds[1] - self._low))
+        return self.state
+
+    def _apply(self, action: np.ndarray) -> None:
+        """Apply an action in the environment's own terms, cut off at its bounds."""
         if not self._ended:
-            scaled = self._low + (action.reshape(self._low.shape) + 1) / 2 * (self._high - self._low)
-            observation, _, terminated, truncated, _ = self._env.step(scaled.astype(self._env.action_space.dtype))
+            within = np.clip(action, *self._bounds).astype(self._env.action_space.dtype)
+            observation, _, terminated, truncated, _ = self._env.step(within)
             self._ended = bool(terminated or truncated)
             self._read(observation)
-        return self.state
 
     def film(self) -> np.ndarray:
         """u8[size, size, 3]: what render() shows, averaged over the area of each pixel."""
@@ -160,7 +143,7 @@ class World:
         snapshot = self.snapshot()
         after = self._follow(actions[1])
         states, frames = (np.stack([*a, *b]) for a, b in zip(seen, after, strict=True))
-        if (frames == frames[0]).all() and (states != states[0]).any():
+        if (frames == frames[0]).all() and (not states.size or (states != states[0]).any()):
             raise RefusedError(
                 f"{self._spec.id} gives the same picture whatever moves ({self.renderer}): nothing could be learnt from it; "
                 "look at it, and where it has a MuJoCo model try another task.view="
@@ -183,8 +166,8 @@ class World:
             frames.append(self.film())
         return states, frames
 
-    def _read(self, observation: Mapping[str, Any]) -> np.ndarray:
-        self.state = np.array(observation["achieved_goal"], dtype=np.float32).ravel()
+    def _read(self, observation: Any) -> np.ndarray:
+        self.state = np.array(observation["achieved_goal"] if self._goals else (), dtype=np.float32).ravel()
         if not np.isfinite(self.state).all():
             raise ValueError(f"{self._spec.id}: achieved_goal holds NaN or infinity: {self.state}")
         return self.state
@@ -211,6 +194,7 @@ def _make(name: str) -> Any:
     import gymnasium
 
     gymnasium.logger.min_level = gymnasium.logger.ERROR  # each worker would repeat each warning
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # and pygame's greeting
     extra = next((extra for extra, (_, prefixes) in EXTRAS.items() if name.startswith(prefixes)), "")
     for package, _ in EXTRAS.values():
         if importlib.util.find_spec(package):
@@ -236,7 +220,7 @@ def _make(name: str) -> Any:
     except TypeError as error:
         if "render_mode" not in str(error):
             raise
-        raise RefusedError(_unfilmed(name)) from error
+        raise RefusedError(unfilmed(name)) from error
 
 
 def _check_robotics() -> None:
@@ -248,27 +232,6 @@ def _check_robotics() -> None:
             f"gymnasium-robotics does not work with MuJoCo {mujoco.__version__}: expected one below 3.12; "
             "type pip install 'rig-rl[robotics]'"
         )
-
-
-def _unfilmed(name: str) -> str:
-    return f"{name} has no render mode rgb_array, so there is nothing to see; expected an environment that has"
-
-
-def _checked_space(name: str, env: Any) -> Any:
-    """The action space. Raises RefusedError for an environment without goals, pictures or continuous actions."""
-    import gymnasium
-
-    space = env.observation_space
-    if not isinstance(space, gymnasium.spaces.Dict) or not set(KEYS) <= set(space.spaces):
-        raise RefusedError(
-            f"{name} observes a {type(space).__name__}: expected a goal environment, whose observation is a dictionary of "
-            f"{', '.join(KEYS)}; try task.id=FetchReach-v4"
-        )
-    if "rgb_array" not in env.metadata.get("render_modes", ()):
-        raise RefusedError(_unfilmed(name))
-    if not isinstance(env.action_space, gymnasium.spaces.Box):
-        raise RefusedError(f"{name} takes actions {env.action_space}: expected a Box of continuous ones")
-    return env.action_space
 
 
 def _physics(env: Any) -> tuple[mujoco.MjModel, mujoco.MjData] | None:

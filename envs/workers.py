@@ -21,7 +21,8 @@ from typing import IO, Any, NamedTuple, final
 import numpy as np
 
 from .batch import EpisodeLostError, WorldsError
-from .foreign_world import Description, RefusedError, Spec, World
+from .foreign_spec import Description, RefusedError, Spec
+from .foreign_world import World
 from .threads import usable_cores
 
 RESTARTS = 3

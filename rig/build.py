@@ -56,7 +56,7 @@ def make_env(config: RunConfig, seed: int, stream: str, num_envs: int) -> Any:
     try:
         if isinstance(task, GymTaskConfig):
             return ForeignBatch(
-                Spec(task.id, task.size, task.view), num_envs,
+                Spec(task.id, task.size, task.view, task.low, task.skip), num_envs,
                 seed=seed, length=task.horizon, threshold=task.threshold, unit=task.unit, time_limit=task.time_limit,
             )  # fmt: skip
         look = Look(task.camera, task.distractors, task.distractor_seed)
@@ -70,12 +70,23 @@ def make_env(config: RunConfig, seed: int, stream: str, num_envs: int) -> Any:
         raise UserError(str(error)) from error
 
 
+def need_goals(config: RunConfig, env: Any) -> None:
+    """Raise UserError where a policy is to be trained in worlds that have no goals."""
+    if config.steps and not env.task.factors:
+        raise UserError(
+            f"{config.task.label} has no goals that a policy could be trained to reach, got steps={config.steps}; "
+            "type steps=0 to train the encoder alone"
+        )
+
+
 def make_representation(config: RunConfig, env: Any) -> Representation:
-    """Encoder, prior and latent frame, untrained. Raises UserError where the encoder does not fit the picture size."""
+    """Encoder, prior and latent frame, untrained. Raises UserError where the encoder does not fit the worlds."""
     device = device_of(config)
     encoder_class: Any = find("encoder", config.encoder.name).entry
     goals_class: Any = find("goals", config.goals.name).entry
     shape = env.frame_shape if encoder_class.observes == "frame" else (env.state_dim,)
+    if not all(shape):
+        raise UserError(f"encoder={config.encoder.name} reads a state, and {config.task.label} has none; try encoder=beta_vae")
     network = torch.Generator().manual_seed(stream_seed(config.seed, "network"))
     try:
         encoder = encoder_class(config.encoder, shape, network).to(device)

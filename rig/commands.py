@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import shlex
 import subprocess
@@ -27,12 +26,14 @@ from rig.errors import UserError
 from rig.evaluate import Policy, rollouts, summarise
 from rig.log import Bar, Log
 from rig.probe import linear_r2, probe
-from rig.report import describe_frame, imagined_sheet, rollout_film, table
-from rig.run import Schedule, Signals, StopError, train_policy
+from rig.report import describe_frame, encoder_line, imagined_sheet, interpolated_sheet, rollout_film, table
+from rig.run import Schedule, Signals, StopError, keep_freed_memory, train_policy
 from rig.state import Saver, load_part, restore_representation
 
 WORLDS = 50
 """Most worlds that an evaluation steps together."""
+PAIRS = 6
+"""Pairs of real frames between which a run's pictures interpolate."""
 
 
 def train(config: RunConfig) -> int:
@@ -65,6 +66,8 @@ def train(config: RunConfig) -> int:
 def resume(folder: Path, config: RunConfig) -> int:
     """Go on from the newest valid checkpoint of a run, exactly; from nothing where the encoder was still being trained."""
     with files.Lock(folder):
+        if config.steps and not load_config(folder).steps:  # it may have been steps=0 for want of goals
+            build.need_goals(config, build.make_env(config, config.seed, "train", 1))
         files.write(folder / "config.yaml", to_yaml(config).encode())
         return _guarded(folder, config, _train_on if checkpoint.steps(folder) else partial(_train_new, _begin(config)))
 
@@ -106,19 +109,10 @@ def _guarded(folder: Path, config: RunConfig, work: Callable[[Path, RunConfig, S
             raise UserError(f"{error}; try encoder.training.learning_rate=3e-4 or encoder.training.beta=1") from error
 
 
-def keep_freed_memory() -> None:
-    """Tell glibc's malloc to keep large blocks: giving each back to the kernel costs a TD3 update an eighth in page faults."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return  # another C library; only speed is lost
-    mallopt(-3, 1 << 28)  # M_MMAP_THRESHOLD
-    mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
-
-
 def _begin(config: RunConfig) -> tuple[Any, Representation]:
     """The worlds that the encoder's frames come from, and a representation that knows nothing yet."""
     env = build.make_env(config, config.seed, "collect", config.collect.num_envs)
+    build.need_goals(config, env)
     return env, build.make_representation(config, env)
 
 
@@ -132,8 +126,12 @@ def _train_new(begun: tuple[Any, Representation], folder: Path, config: RunConfi
     files.write(folder / "encoder.json", json.dumps(report, indent=1).encode())
     env.close()
     agent = _make_agent(folder, config, representation)
+    saver = _saver(folder, config, agent)
+    if config.steps == 0:
+        saver.save()
+        return _end_with_encoder(folder, config, representation, agent.env)
     choose(agent, build.compile_setting(config), config.steps)
-    return _train_policy(folder, config, agent, representation, _saver(folder, config, agent), signals)
+    return _train_policy(folder, config, agent, representation, saver, signals)
 
 
 def _train_on(folder: Path, config: RunConfig, signals: Signals) -> int:
@@ -142,10 +140,23 @@ def _train_on(folder: Path, config: RunConfig, signals: Signals) -> int:
     agent = _make_agent(folder, config, representation)
     saver = _saver(folder, config, agent)
     saver.restore(loaded)
+    if agent.steps == config.steps == 0:
+        return _end_with_encoder(folder, config, representation, agent.env)
     goes_on_compiled = loaded.meta.get("compiled") and build.compile_setting(config) != "off"  # compiled code rounds otherwise
     choose(agent, "on" if goes_on_compiled else "off", config.steps)
     print(f"going on with {folder} from step {loaded.step}", file=sys.stderr)
     return _train_policy(folder, config, agent, representation, saver, signals)
+
+
+def _end_with_encoder(folder: Path, config: RunConfig, representation: Representation, env: Any) -> int:
+    """What a run with steps=0 leaves: the encoder, which is saved already, its pictures, and what to do with it."""
+    if representation.encoder.can_decode:
+        _picture(config, representation, folder)
+    found = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
+    print(f"{config.task.label}, {config.encoder.name} alone: {encoder_line(found, representation.encoder.latent_dim)}")
+    further = f"; train a policy by: rig resume {folder} steps=12000" if env.task.factors else ""
+    print(f"everything about this run is in {folder}{further}")
+    return 0
 
 
 def _load(folder: Path, step: int | None = None, *, chunks: bool = True) -> checkpoint.Loaded:
@@ -186,7 +197,7 @@ def _learn_to_see(config: RunConfig, env: Any, representation: Representation, s
 def _probe(config: RunConfig, env: Any, representation: Representation) -> dict[str, dict[str, float]]:
     """Probe the encoder on random states, print what it and the latent frame see, and return the figures."""
     encoder, _, frame = representation
-    if config.evaluation.probe_states == 0:
+    if config.evaluation.probe_states == 0 or not env.task.factors:
         print(describe_frame(frame.spectrum, frame.weight, [], config.frame.name), file=sys.stderr)
         return {}
     state = env.random_states(config.evaluation.probe_states)
@@ -206,6 +217,8 @@ def _make_agent(folder: Path, config: RunConfig, representation: Representation)
     env = build.make_env(config, config.seed, "train", config.num_envs)
     agent = build.make_agent(config, env, representation, folder)
     each, count = agent.replay.bytes_per_transition, agent.replay.rows * agent.replay.horizon
+    if config.steps == 0:
+        return agent
     size = f"{each:,.0f} bytes a transition, {count:,} transitions, {each * count / 2**20:,.0f} MiB"
     place = {"device": "", "host": "; frames in CPU memory", "disk": f"; frames on disk in {folder}"}[config.replay.memory]
     print(f"replay memory: {size}{place}", file=sys.stderr)
@@ -250,7 +263,7 @@ def _train_policy(
         summary = _evaluation(config, policy, agent.steps, newest, config.evaluation.final_episodes, 0, [], film)
         files.write(folder / "evaluation.json", json.dumps(summary, indent=1).encode())
         if representation.encoder.can_decode:
-            _imagine(config, representation, 64, folder / "imagined_goals.png")
+            _picture(config, representation, folder)
         print(f"{table(summary)}\neverything about this run is in {folder}")
     return code or signals.code
 
@@ -317,8 +330,20 @@ def imagine_run(folder: Path, count: int, out: Path | None) -> int:
     return 0
 
 
-def _imagine(config: RunConfig, representation: Representation, count: int, path: Path) -> None:
+def _picture(config: RunConfig, representation: Representation, folder: Path) -> None:
+    """The pictures of a run's encoder: what it imagines, and what it sees between real frames."""
+    real = _imagine(config, representation, 64, folder / "imagined_goals.png")
+    ends = np.concatenate((real[:PAIRS], real[-PAIRS:]))
+    between = interpolated_sheet(ends, representation.encoder, build.device_of(config))
+    video.write_png(folder / "interpolations.png", between)
+
+
+def _imagine(config: RunConfig, representation: Representation, count: int, path: Path) -> video.Frames:
+    """Write decoded draws from the prior beside as many real frames, and return these."""
     env = build.make_env(config, config.seed, "evaluate", 1)
     latent = representation.goals.sample(count, build.generator_of(config, "evaluate"))
     imagined = representation.encoder.decode(latent).cpu().numpy()
-    video.write_png(path, imagined_sheet(env.show(env.random_states(count)), imagined))
+    real = env.random_frames(count)
+    env.close()
+    video.write_png(path, imagined_sheet(real, imagined))
+    return real

@@ -34,10 +34,12 @@ class GymTaskConfig:
     name: str = "gym"  # its own entry among the tasks
     size: int = 48  # pixels, side of the square camera image
     horizon: int = 50  # env steps an episode
-    id: str = "FetchReach-v4"  # a Gymnasium id, or module:Class: an environment with goals that renders rgb_array
+    id: str = "FetchReach-v4"  # a Gymnasium id, or module:Class: an environment that renders rgb_array; without goals, steps=0
     view: str | tuple[float, ...] = ""  # MuJoCo: a camera's name, or [x,y,z,distance,azimuth,elevation]; empty: its own
     threshold: float = 0.0  # distance that is success, in its own unit; 0: its distance_threshold
     unit: str = ""  # that unit, for people
+    low: tuple[float, ...] = ()  # what an action of -1 stands for, before its own bounds cut it off; empty: its lower bounds
+    skip: int = 0  # env steps of doing nothing at an episode's start that are not seen [CarRacing-v3 zooms in for 50]
     time_limit: float = 60.0  # seconds that a step or a reset may take before its worker is started again
 
     @property
@@ -107,7 +109,7 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seed: int = 0  # makes every generator of the run
-    steps: int = 12_000  # env steps of policy training
+    steps: int = 12_000  # env steps of policy training; 0: the encoder alone
     random_steps: int = 1000  # env steps of the exploration policy before the first update
     updates_per_step: int = 2  # gradient updates an env step
     num_envs: int = 1  # worlds stepped together while the policy trains

@@ -24,7 +24,7 @@ SHARE = Range(0, 1)
 
 RANGES: dict[str, Range] = {
     "seed": Range(0, 2**32 - 1),
-    "steps": COUNT,
+    "steps": COUNT_OR_NONE,
     "random_steps": COUNT_OR_NONE,
     "updates_per_step": COUNT,
     "num_envs": COUNT,
@@ -34,6 +34,8 @@ RANGES: dict[str, Range] = {
     "task.distractor_seed": COUNT_OR_NONE,
     "task.threshold": Range(0),
     "task.time_limit": POSITIVE,
+    "task.low": Range(-1e6, 1e6),
+    "task.skip": COUNT_OR_NONE,
     "collect.frames": COUNT,
     "collect.length": COUNT_OR_NONE,
     "collect.hold": Range(1),
@@ -55,6 +57,7 @@ RANGES: dict[str, Range] = {
     "encoder.training.learning_rate": POSITIVE,
     "encoder.training.beta": Range(0),
     "encoder.training.anneal": COUNT_OR_NONE,
+    "encoder.training.kl_tolerance": Range(0),
     "frame.weight_power": SHARE,
     "frame.keep": COUNT_OR_NONE,
     "frame.ridge": POSITIVE,
@@ -91,6 +94,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 HALVINGS = {"spatial_vae": 2}
 """Encoder -> what the side of a picture must be a multiple of, because it is halved so often; said before anything is made."""
 
+SIDES = {"world_models": 64}
+"""Encoder -> the only side of a picture that its layers fit; likewise."""
+
 
 def check(config: RunConfig) -> RunConfig:
     """`config` itself, where every value may be what it is.
@@ -115,11 +121,13 @@ def _check_fit(config: RunConfig) -> None:
     size, random_steps = config.task.size, config.random_steps
     if isinstance(config.task, GymTaskConfig):
         _check_gym(config.task, config.collect.reset)
-    unit = HALVINGS.get(config.encoder.name, 1)
+    side, unit = SIDES.get(config.encoder.name, size), HALVINGS.get(config.encoder.name, 1)
+    if size != side:
+        raise UserError(f"task.size must be {side} for encoder={config.encoder.name}, got {size}; try task.size={side}")
     if size % unit:
         wanted, near = f"a multiple of {unit} for encoder={config.encoder.name}", max(32, round(size / unit) * unit)
         raise UserError(f"task.size must be {wanted}, got {size}; try task.size={near}")
-    if random_steps >= config.steps:
+    if 0 < config.steps <= random_steps:
         raise UserError(
             f"random_steps={random_steps} leaves none of steps={config.steps} to learn in; try random_steps={config.steps // 10}"
         )

@@ -15,11 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rig import build, files
 from rig.algorithm import RIG, collect, represent
-from rig.commands import keep_freed_memory
 from rig.compiling import choose
 from rig.config import RunConfig
 from rig.log import Log
-from rig.run import LOG_EVERY, FiniteWatch, fetched
+from rig.run import LOG_EVERY, FiniteWatch, fetched, keep_freed_memory
 
 
 class Span(NamedTuple):

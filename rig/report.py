@@ -12,10 +12,12 @@ import torch
 
 from rig.encoders.base import Encoder
 from rig.evaluate import Rollouts
-from rig.video import Frames, beside, enlarge, grid
+from rig.video import GAP, Frames, beside, enlarge, grid
 
 FILMED = 6
 """Episodes in a rollout film."""
+BETWEEN = 8
+"""Decoded pictures between two real ones."""
 
 
 def rollout_film(rollouts: Rollouts, encoder: Encoder, device: torch.device) -> Frames:
@@ -34,6 +36,28 @@ def imagined_sheet(real: Frames, imagined: Frames) -> Frames:
     """Picture u8[H, W, 3]: real frames on the left, decoded draws from the prior on the right, as many of each."""
     columns = max(1, math.isqrt(len(real)))
     return enlarge(beside([grid(real, columns), np.full_like(grid(real, columns)[:, :4], 255), grid(imagined, columns)]), 3)
+
+
+def interpolated_sheet(real: Frames, encoder: Encoder, device: torch.device) -> Frames:
+    """Picture u8[H, W, 3]: a row a pair of real frames u8[2R, H, W, 3], the first with the last of them, and so on inwards.
+
+    They stand at the row's ends; between them, decoded, the straight line from the code of one to that of the other.
+    """
+    rows = len(real) // 2
+    code = encoder.encode(torch.from_numpy(real).to(device))
+    share = torch.linspace(0, 1, BETWEEN, device=device)[:, None]
+    line = torch.lerp(code[:rows, None], code.flip(0)[:rows, None], share).flatten(0, 1)
+    first, last = grid(real[:rows], 1), grid(real[::-1][:rows], 1)
+    white = np.full_like(first[:, :GAP], 255)
+    return enlarge(beside([first, white, grid(encoder.decode(line).cpu().numpy(), BETWEEN), white, last]), 3)
+
+
+def encoder_line(found: Mapping[str, Any], latent_dim: int) -> str:
+    """What a training of an encoder came to, for people, out of its closing metrics; empty where it has none."""
+    words = [f"{name} {found[name]:.4g}" for name in ("reconstruction", "kl") if name in found]
+    if "active_units" in found:
+        words.append(f"{found['active_units']} of {latent_dim} latents active")
+    return ", ".join(words)
 
 
 def table(summary: Mapping[str, Any]) -> str:

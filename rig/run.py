@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import signal
 from collections.abc import Callable, Mapping
@@ -63,6 +64,16 @@ class Signals:
         """Raise StopError where a signal has come."""
         if self.code:
             raise StopError(self.code)
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc's malloc to keep large blocks: giving each back to the kernel costs a TD3 update an eighth in page faults."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return  # another C library; only speed is lost
+    mallopt(-3, 1 << 28)  # M_MMAP_THRESHOLD
+    mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
 
 class FiniteWatch:

@@ -25,7 +25,7 @@ import torch
 from benchmark_rows import ROWS
 from benchmark_turns import Row, Size
 
-from rig.commands import keep_freed_memory
+from rig.run import keep_freed_memory
 
 QUICK, FULL = Size(5, 60, 200, 300, 80), Size(7, 200, 1000, 800, 100)
 

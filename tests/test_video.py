@@ -15,7 +15,16 @@ from torch import Tensor
 from rig.encoders import Encoder
 from rig.errors import UserError
 from rig.evaluate import Rollouts
-from rig.report import FILMED, describe_frame, imagined_sheet, rollout_film, table
+from rig.report import (
+    BETWEEN,
+    FILMED,
+    describe_frame,
+    encoder_line,
+    imagined_sheet,
+    interpolated_sheet,
+    rollout_film,
+    table,
+)
 from rig.video import GAP, beside, enlarge, grid, read_goals, write_gif, write_png
 
 
@@ -225,6 +234,33 @@ def test_imagined_goals_stand_beside_as_many_real_frames() -> None:
     np.testing.assert_array_equal(sheet[:, :side], grid(real, 3))
     np.testing.assert_array_equal(sheet[:, -side:], grid(imagined, 3))
     assert (sheet[:, side:-side] == 255).all()
+
+
+class Shade(Negative):
+    """Its code is the brightness of a picture's first pixel, and it decodes to a picture of that grey."""
+
+    def encode(self, observed: Tensor) -> Tensor:
+        return observed[:, 0, 0, :1].float()
+
+    def decode(self, latent: Tensor) -> Tensor:
+        return latent[:, :, None, None].expand(-1, 4, 5, 3).round().to(torch.uint8)
+
+
+def test_between_two_real_frames_stand_the_decoded_points_of_a_straight_line() -> None:
+    real = np.array([10, 20, 97, 80], np.uint8)[:, None, None, None].repeat(4, 1).repeat(5, 2).repeat(3, 3)
+    sheet = interpolated_sheet(real, Shade(), torch.device("cpu"))[::3, ::3, 0]
+    columns = [0, *(5 + 3 * GAP + i * (5 + GAP) for i in range(BETWEEN)), sheet.shape[1] - 5]
+    greys = sheet[[0, 4 + GAP]][:, columns].astype(int)
+    assert greys[0].tolist() == [10, *np.linspace(10, 80, BETWEEN).round().astype(int), 80]
+    assert greys[1].tolist() == [20, *np.linspace(20, 97, BETWEEN).round().astype(int), 97]
+    assert sheet.shape[0] == 2 * 4 + GAP and (sheet[:, columns[0] + 5 : columns[1]] == 255).all()
+
+
+def test_a_trained_encoder_is_told_by_what_it_has() -> None:
+    metrics = {"reconstruction": 12.345678, "kl": 16.0, "loss": 28.3, "active_units": 30, "probe": {}}
+    assert encoder_line(metrics, 32) == "reconstruction 12.35, kl 16, 30 of 32 latents active"
+    assert encoder_line({"active_units": 2}, 2) == "2 of 2 latents active"
+    assert encoder_line({}, 8) == ""
 
 
 def summary(**changes: Any) -> dict[str, Any]:

@@ -30,8 +30,11 @@ class Standardise(nn.Module):
         self.register_buffer("mean", torch.zeros(channels, height, width))
         self.register_buffer("scale", torch.ones(channels, height, width))
 
-    def fit(self, frames: Tensor) -> None:
-        """Take mean and scale from frames u8[M, H, W, 3]. Raises UserError where no pixel ever changes."""
+    def fit(self, frames: Tensor, standardise: bool = True) -> None:
+        """Take mean and scale from frames u8[M, H, W, 3], or without `standardise` let x̃ = x.
+
+        Raises UserError where no pixel ever changes.
+        """
         # In whole numbers, which cancel exactly: rounding would give a constant picture a little variance to be blown up.
         total = torch.zeros(frames.shape[1:], dtype=torch.int64, device=frames.device)
         squares = torch.zeros_like(total)
@@ -45,12 +48,20 @@ class Standardise(nn.Module):
                 "every training frame is the same picture: the camera sees nothing that moves, or the renderer draws nothing; "
                 "see `rig doctor`, or try the other of render=warp and render=gl"
             )
+        if not standardise:
+            self.mean.zero_()
+            self.scale.fill_(1)
+            return
         self.mean.copy_(mean.permute(2, 0, 1))
         self.scale.copy_((variance + 0.25 * variance.mean()).sqrt().permute(2, 0, 1))
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames u8[B, H, W, 3] to f32[B, 3, H, W], standardised."""
-        return (frames.permute(0, 3, 1, 2).to(torch.float32).div_(255).sub_(self.mean)).div_(self.scale)
+        return self.scaled(frames.permute(0, 3, 1, 2).to(torch.float32).div_(255))
+
+    def scaled(self, pixels: Tensor) -> Tensor:
+        """Pixels in [0, 1], f32[B, 3, H, W], standardised."""
+        return (pixels - self.mean) / self.scale
 
     def invert(self, x: Tensor) -> Tensor:
         """Standardised f32[B, 3, H, W] to frames u8[B, H, W, 3]."""
@@ -67,6 +78,8 @@ class VAETraining:
     learning_rate: float = 1e-3  # Adam; falls to zero along a cosine over the last half
     beta: float = 10.0  # weight of the KL against the summed squared error of standardised pixels
     anneal: int = 0  # gradient steps over which beta rises linearly from zero
+    kl_tolerance: float = 0.0  # nats a latent up to which a frame's KL costs nothing more
+    standardise: bool = True  # errors are of pixels standardised one by one; false: of pixels in [0, 1]
     precision: str = "auto"  # of the training's convolutions: float32 | bfloat16 | auto: bfloat16 where the hardware has it
 
 
@@ -101,7 +114,7 @@ def fit_vae(
     generator: torch.Generator,
     report: Report,
 ) -> dict[str, float]:
-    """Minimise Σ_pixels (x̃ - x̂)² + β·KL over frames u8[M, H, W, 3]; returns the closing metrics.
+    """Minimise Σ_pixels (x̃ - x̂)² + β·max(KL, tolerance) over frames u8[M, H, W, 3]; returns the closing metrics.
 
     The squared error is *summed* over pixels and channels of a frame, never averaged, and the batch's frames are averaged
     (Kingma & Welling 2014, eq. 10; Higgins et al. 2017, eq. 4). Unit-variance Gaussian likelihood carries a factor ½, so β = 2
@@ -109,7 +122,7 @@ def fit_vae(
     [0, 1] its clean equivalent is Σ(x - x̂)² + 0.156·KL. Standardising pixels divides the error by their variance: at a typical
     std of 0.1 that is 0.156 / 0.1² ≈ 16 here.
     """
-    standardise.fit(frames)
+    standardise.fit(frames, training.standardise)
     parameters = [p for module in modules for p in module.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=training.learning_rate, fused=True)
     metrics: dict[str, float] = {}
@@ -126,15 +139,16 @@ def fit_vae(
         with mixed_precision(training.precision, frames.device):
             pictures = reconstruct(sample)
         reconstruction = (pictures.float() - x).square().sum() / len(x)
-        kl = kl_to_standard_normal(mean, log_variance).sum() / len(x)
-        loss = reconstruction + beta * kl
+        kl = kl_to_standard_normal(mean, log_variance).sum(1)
+        loss = reconstruction + beta * kl.clamp(min=training.kl_tolerance * mean.shape[1]).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         if step % 25 == 0 or step == training.steps - 1:
             if not bool(torch.isfinite(loss)):
                 raise FloatingPointError(f"encoder loss is {float(loss.detach())} at gradient step {step}")
-            metrics = {"reconstruction": float(reconstruction.detach()), "kl": float(kl.detach()), "loss": float(loss.detach())}
+            found = {"reconstruction": reconstruction, "kl": kl.mean(), "loss": loss}
+            metrics = {name: float(value.detach()) for name, value in found.items()}
             report(step + 1, training.steps, metrics)
     return metrics
 

@@ -125,6 +125,41 @@ def test_the_loss_sums_over_pixels_and_latents_and_averages_over_frames() -> Non
     assert metrics["loss"] == pytest.approx(metrics["reconstruction"] + 3.0 * kl, rel=1e-5)
 
 
+def test_a_kl_within_the_tolerance_costs_no_more_and_pulls_at_nothing() -> None:
+    frames, kl = noise_frames(20, 8, 8), 2 * 0.5 * (0.5**2 + math.exp(-1.0) - 1 + 1.0)
+    within, beyond = Fixed(), Fixed()
+    (_, free), *_ = fit_fixed(frames, within, steps=1, batch=20, beta=3.0, kl_tolerance=kl, learning_rate=0.1)
+    (_, paid), *_ = fit_fixed(frames, beyond, steps=1, batch=20, beta=3.0, kl_tolerance=kl / 4, learning_rate=0.1)
+    assert free["kl"] == paid["kl"] == pytest.approx(kl, rel=1e-5)
+    assert free["loss"] == pytest.approx(free["reconstruction"] + 3.0 * 2 * kl, rel=1e-5)  # of two latents
+    assert paid["loss"] == pytest.approx(paid["reconstruction"] + 3.0 * kl, rel=1e-5)
+    assert within.mean.tolist() == [0.5, 0.5] and beyond.mean.tolist() != [0.5, 0.5]
+
+
+def test_the_tolerance_is_each_frames_own() -> None:
+    class Alternate(Fixed):
+        def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            mean, log_variance = super().posterior(x)
+            return mean * torch.arange(len(x))[:, None].remainder(2), log_variance
+
+    (_, metrics), *_ = fit_fixed(
+        noise_frames(10, 8, 8), Alternate(mean=2.0, log_variance=0.0), steps=1, batch=10, beta=1.0, kl_tolerance=1.0
+    )  # a KL of 0 and one of 4 nats in turn, of which 2 are free
+    assert metrics["kl"] == pytest.approx(2.0) and metrics["loss"] - metrics["reconstruction"] == pytest.approx(3.0, rel=1e-4)
+
+
+def test_pixels_can_be_left_as_they_are() -> None:
+    frames = noise_frames(20, 8, 8)
+    (_, metrics), *_ = fit_fixed(frames, Fixed(), steps=1, batch=20, standardise=False)
+    assert metrics["reconstruction"] == pytest.approx(float((frames / 255).square().flatten(1).sum(1).mean()), rel=1e-5)
+    plain = Standardise((8, 8, 3))
+    plain.fit(frames)
+    plain.fit(frames, standardise=False)
+    torch.testing.assert_close(plain(frames), frames.permute(0, 3, 1, 2) / 255)
+    with pytest.raises(UserError, match="the same picture"):
+        plain.fit(frames[:1].expand(9, -1, -1, -1), standardise=False)
+
+
 def test_twice_the_pixels_double_the_reconstruction_term() -> None:
     frames = noise_frames(20, 8, 8)
     (_, small), *_ = fit_fixed(frames, Fixed(), steps=1, batch=20)

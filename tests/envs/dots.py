@@ -113,9 +113,26 @@ class Discrete(Dot):
 
 
 class Goalless(Dot):
+    """A dot without goals: it observes nothing but where it is."""
+
     def __init__(self, render_mode: str | None = None) -> None:
         super().__init__(render_mode)
         self.observation_space = gymnasium.spaces.Box(0, 1, (2,), np.float64)
+
+    def observe(self) -> Any:
+        return self.at.copy()
+
+
+class GoallessFrozen(Goalless):
+    def render(self) -> np.ndarray:
+        return np.eye(64, dtype=np.uint8)[..., None].repeat(3, 2)
+
+
+class Opening(Dot):
+    """In the first four steps of an episode a curtain, which an action of 0 does not lift, is before the dot."""
+
+    def render(self) -> np.ndarray:
+        return np.where(np.arange(64)[:, None, None] < 32 * (self.taken < 4), np.uint8(90), super().render())
 
 
 class Thresholdless(Dot):

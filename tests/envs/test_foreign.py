@@ -26,7 +26,8 @@ def make() -> Iterator[Make]:
     made: list[ForeignBatch] = []
 
     def build(name: str = "Dot", num_envs: int = 1, seed: int = 0, **settings: object) -> ForeignBatch:
-        made.append(ForeignBatch(Spec(DOTS + name, 32), num_envs, seed=seed, **{"length": 6, **settings}))
+        looks = {key: settings.pop(key) for key in ("low", "skip") if key in settings}
+        made.append(ForeignBatch(Spec(DOTS + name, 32, **looks), num_envs, seed=seed, **{"length": 6, **settings}))
         return made[-1]
 
     yield build
@@ -70,6 +71,53 @@ def test_actions_are_scaled_to_the_environments_own_bounds(make: Make) -> None:
     np.testing.assert_array_equal(env.step(-np.ones((1, 2))).state, env.reset(np.array([False])).state)
     before = env.reset().state
     np.testing.assert_allclose(env.step(np.full((1, 2), -0.75)).state, before + 0.5 * SPEED, atol=1e-6)
+
+
+def test_an_action_of_minus_one_can_stand_for_less_than_the_environment_takes(make: Make) -> None:
+    env = make("Wide", low=(-4.0, 1.0))
+    before = env.reset().state
+    for action, moved in ((-1.0, (0.0, 1.0)), (-0.5, (0.0, 1.75)), (0.5, (2.0, 3.25)), (1.0, (4.0, 4.0))):
+        now = env.step(np.full((1, 2), action)).state
+        np.testing.assert_allclose(now, np.clip(before + SPEED * np.array(moved), 0, 1), atol=1e-6)
+        before = env.reset().state
+
+
+@pytest.mark.parametrize("low", [(0.0,), (0.0, 4.0)])
+def test_what_minus_one_stands_for_has_to_fit_the_actions(low: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match=r"needs 2 numbers, each below \[4.0, 4.0\]; try task.low=\[0.0, 0.0\]$"):
+        ForeignBatch(Spec(DOTS + "Wide", 32, low=low), 1, seed=0)
+
+
+def test_steps_that_are_skipped_are_not_seen(make: Make) -> None:
+    seen, hidden, dot = make("Opening", skip=4), make("Opening", skip=3), make("Dot")
+    frames = [env.reset().frame for env in (seen, hidden, dot)]
+    np.testing.assert_array_equal(frames[0], frames[2])  # nothing was done in them
+    assert (frames[1][:, :16] == 90).any()
+    assert not (seen.random_frames(9)[:, :16] == 90).any()
+
+
+def test_a_world_without_goals_can_be_stepped_and_filmed_and_no_more(make: Make) -> None:
+    env, dot = make("Goalless", 3), make("Dot", 3)
+    assert (env.state_dim, env.task.factors, env.task.state_names, env.task.judged) == (0, {}, (), ())
+    for action in [np.zeros((3, 2)), *actions(0, 3, env)]:
+        now, right = env.step(action), dot.step(action)
+        assert now.state.shape == (3, 0)
+        np.testing.assert_array_equal(now.frame, right.frame)
+    for refused in (lambda: env.sample_goals(2), lambda: env.random_states(2), lambda: env.show(np.zeros((2, 0)))):
+        with pytest.raises(WorldsError, match=r"Goalless has no goals, .*; type steps=0$"):
+            refused()
+
+
+@pytest.mark.parametrize("name", ["Dot", "Goalless"])
+def test_random_frames_are_of_several_rollouts_and_do_not_disturb_the_worlds(name: str, make: Make) -> None:
+    env, twin = make(name, length=40), make(name, length=40)
+    before = env.reset(np.zeros(1, dtype=bool)).frame
+    frames = env.random_frames(40)
+    assert frames.shape == (40, 32, 32, 3) and frames.dtype == np.uint8 and len(np.unique(frames, axis=0)) > 20
+    where = np.array([place(frame) for frame in frames])
+    assert np.abs(np.diff(where, axis=0)).max() > 3 * SPEED  # not one after another
+    np.testing.assert_array_equal(frames, twin.random_frames(40))
+    np.testing.assert_array_equal(env.reset(np.zeros(1, dtype=bool)).frame, before)
 
 
 def test_an_episode_that_ends_stays_as_it_ended_until_the_next_reset(make: Make) -> None:
@@ -235,11 +283,11 @@ def test_goals_come_from_whole_rollouts_where_a_world_fails(make: Make, fails: C
         (DOTS + "Frozen", "gives the same picture whatever moves .its own render.*try another task.view="),
         (DOTS + "Floats", r"renders float64\[64, 64, 3\]: expected u8"),
         (DOTS + "Blind", "has no render mode rgb_array"),
-        (DOTS + "Goalless", r"observes a Box: expected a goal environment.*try task.id=FetchReach-v4"),
+        (DOTS + "GoallessFrozen", "gives the same picture whatever moves"),
         (DOTS + "Discrete", r"takes actions Discrete\(4\): expected a Box"),
         (DOTS + "Thresholdless", "has no distance_threshold of its own; type task.threshold="),
         (DOTS + "Broken", "cannot be started: ArithmeticError: no dot today"),
-        ("CartPole-v1", r"observes a Box: expected a goal environment"),
+        ("CartPole-v1", r"takes actions Discrete\(2\): expected a Box"),
         ("CartPoel-v1", "unknown task.id 'CartPoel-v1'; try task.id=CartPole-v"),
         ("no_such_module:World", "no module 'no_such_module'; expected a Gymnasium id or module:Class"),
     ],
@@ -258,11 +306,14 @@ def test_a_threshold_of_ones_own_and_a_camera_that_is_not_there(make: Make) -> N
         make(num_envs=0)
 
 
-def test_a_missing_extra_is_named() -> None:
-    if importlib.util.find_spec("gymnasium_robotics"):
-        pytest.skip("gymnasium-robotics is installed")
-    with pytest.raises(ValueError, match=r"needs gymnasium_robotics, .* type pip install 'rig-rl\[robotics\]'"):
-        ForeignBatch(Spec("FetchReach-v4", 32), 1, seed=0)
+@pytest.mark.parametrize(
+    ("extra", "package", "id"), [("robotics", "gymnasium_robotics", "FetchReach-v4"), ("box2d", "Box2D", "CarRacing-v3")]
+)
+def test_a_missing_extra_is_named(extra: str, package: str, id: str) -> None:
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed")
+    with pytest.raises(ValueError, match=rf"needs {package}, .* type pip install 'rig-rl\[{extra}\]'"):
+        ForeignBatch(Spec(id, 32), 1, seed=0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

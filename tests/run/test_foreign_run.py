@@ -68,5 +68,33 @@ def test_bad_input_is_one_line_and_leaves_nothing(overrides: list[str], line: st
     assert list(tmp_path.iterdir()) == []
 
 
+def test_in_a_world_without_goals_the_encoder_is_trained_alone(tmp_path: Path) -> None:
+    goalless = (*BALL, "task.id=tests.envs.dots:Goalless", "evaluation.probe_states=40")
+    refused = rig("train", *goalless, f"run_dir={tmp_path / 'run'}")
+    assert refused.line == (
+        f"rig: tests.envs.dots:Goalless has no goals that a policy could be trained to reach, got steps={STEPS}; "
+        "type steps=0 to train the encoder alone"
+    )
+    assert list(tmp_path.iterdir()) == []
+    said = done("train", *goalless, "steps=0", f"run_dir={tmp_path / 'run'}")
+    assert "beta_vae alone: reconstruction" in said.out and "of 8 latents active" in said.out
+    assert said.out.endswith(f"everything about this run is in {tmp_path / 'run'}\n")
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left == {
+        "config.yaml", "origin.json", "encoder.json", "checkpoints", "imagined_goals.png", "interpolations.png", "run.lock",
+    }  # fmt: skip
+    assert read(tmp_path / "run" / "encoder.json")["probe"] == {}
+    before = (tmp_path / "run" / "config.yaml").read_text()
+    assert "type steps=0 to train" in rig("resume", tmp_path / "run", "steps=50").line
+    assert (tmp_path / "run" / "config.yaml").read_text() == before
+    done("imagine", tmp_path / "run", "--count", "3", "--out", tmp_path / "out.png")
+    assert "has no goals" in rig("evaluate", tmp_path / "run").line
+
+
+def test_a_state_that_is_not_there_cannot_be_the_code(tmp_path: Path) -> None:
+    said = rig("train", *DOT, "task.id=tests.envs.dots:Goalless", "steps=0", f"run_dir={tmp_path / 'run'}")
+    assert said.line == "rig: encoder=oracle reads a state, and tests.envs.dots:Goalless has none; try encoder=beta_vae"
+
+
 def test_settings_of_foreign_worlds_are_not_those_of_others(tmp_path: Path) -> None:
     assert "unknown key 'task.id'" in rig("train", *TINY, "task=reach", "task.id=FetchReach-v4", f"run_dir={tmp_path}").line

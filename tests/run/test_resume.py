@@ -81,6 +81,22 @@ def test_a_resumed_run_can_be_given_more_steps(finished: Callable[[str], Path], 
     assert differences(everything(run), everything(finished("state"))) == []
 
 
+@pytest.mark.parametrize("kind", ["pixels", "state"])
+def test_an_encoder_that_was_trained_alone_is_the_beginning_of_a_run(
+    finished: Callable[[str], Path], tmp_path: Path, kind: str
+) -> None:
+    run = tmp_path / "run"
+    said = done("train", *KINDS[kind], "steps=0", f"run_dir={run}")
+    assert f"train a policy by: rig resume {run} steps=12000" in said.out
+    pictures = {"imagined_goals.png", "interpolations.png"}
+    left = {path.name for path in run.iterdir()}
+    assert (left & pictures == pictures) == (kind == "pixels") and "evaluation.json" not in left
+    again = done("resume", run)
+    assert again.out == said.out and {path.name for path in run.iterdir()} == left
+    done("resume", run, f"steps={STEPS}")
+    assert_same(run, finished(kind))
+
+
 @pytest.mark.parametrize("memory", ["device", "disk"])
 def test_a_replay_memory_that_has_gone_round_is_put_back(tmp_path: Path, memory: str) -> None:
     whole, run = tmp_path / "whole", tmp_path / "run"
