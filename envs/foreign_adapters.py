@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, final
 
 import gymnasium
 import mujoco
 import numpy as np
 from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
+from gymnasium.utils import seeding
 
 from .task import Factor
 
@@ -39,42 +39,35 @@ CHANGED = ("body_pos", "geom_rgba", "mat_rgba", "dof_damping")
 
 @final
 class Judged(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An environment whose achieved goal, f32[S], is the state that `read` gives, in `factors`. Its own goal plays no part.
-
-    What it draws from numpy's global generator is decided by the seed of its reset.
-    """
+    """An environment whose achieved goal, f32[S], is the state that `read` gives, in `factors`. Its own goal plays no part."""
 
     def __init__(
         self,
         env: gymnasium.Env[Any, Any],
         factors: dict[str, Factor],
         read: Callable[[], np.ndarray],
+        begin: Callable[[int | None], object],
         *,
         judged: tuple[str, ...],
-        start: Callable[[], dict[str, Any]] = dict,
         own: Callable[[], dict[str, np.ndarray]] = dict,
     ) -> None:
-        """`start` gives the options of a reset; `own` the live arrays outside MuJoCo that decide how an episode goes on."""
+        """`begin` resets it by a seed; `own` gives the live arrays outside MuJoCo that decide how an episode goes on."""
         super().__init__(env)
         self.factors, self.judged = factors, judged
         self._base: Any = env.unwrapped
-        self._read, self._start, self._own = read, start, own
-        self._drawn = np.random.RandomState(0).get_state(legacy=False)
+        self._read, self._begin, self._own = read, begin, own
         box = gymnasium.spaces.Box(-np.inf, np.inf, (1 + max(max(factor.indices) for factor in factors.values()),), np.float32)
         self.observation_space = gymnasium.spaces.Dict(dict.fromkeys(("observation", "achieved_goal", "desired_goal"), box))
         self.metadata = {"render_modes": ["rgb_array"]}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode, drawn from the seed."""
-        self._drawn = np.random.RandomState(seed).get_state(legacy=False)
-        with self._drawing():
-            _, info = self.env.reset(seed=seed, options=self._start())
-        return self._observe(), info
+        self._begin(seed)
+        return self._observe(), {}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """As the environment's own, with another observation."""
-        with self._drawing():
-            _, *rest = self.env.step(action)
+        _, *rest = self.env.step(action)
         return self._observe(), *rest  # type: ignore[return-value]
 
     def render(self) -> Any:
@@ -83,29 +76,15 @@ class Judged(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def kept(self) -> dict[str, np.ndarray]:
         """What besides the physics decides how the episode goes on."""
-        state: Any = self._drawn["state"]
-        drawn = {"drawn": np.append(state["key"], np.uint32(state["pos"]))}
-        return {name: value.copy() for name, value in self._live().items()} | drawn
+        return {name: value.copy() for name, value in self._live().items()}
 
     def keep(self, kept: Mapping[str, np.ndarray]) -> None:
         """Go back to what `kept` gave."""
         for name, value in self._live().items():
             value[:] = kept[name]
-        self._drawn["state"] = {"key": kept["drawn"][:-1].copy(), "pos": int(kept["drawn"][-1])}
 
     def _live(self) -> dict[str, np.ndarray]:
         return {name: getattr(self._base.model, name) for name in CHANGED} | self._own()
-
-    @contextlib.contextmanager
-    def _drawing(self) -> Generator[None, None, None]:
-        """Give numpy's global generator this world's own state: several worlds share a process."""
-        before = np.random.get_state(legacy=False)
-        np.random.set_state(self._drawn)
-        try:
-            yield
-        finally:
-            self._drawn = np.random.get_state(legacy=False)
-            np.random.set_state(before)
 
     def _observe(self) -> dict[str, np.ndarray]:
         mujoco.mj_forward(self._base.model, self._base.data)  # after a step, poses are those of one physics step before
@@ -133,21 +112,28 @@ def meta_world(name: str, **options: Any) -> Judged:
         if f"metaworld/{task}" not in gymnasium.registry:
             gymnasium.register(f"metaworld/{task}", entry_point=kind)
     base: Any = gymnasium.make(name, **options).unwrapped
-    base._set_task_called, base._freeze_rand_vec = True, False  # what set_task does, but for a scene that stays the same
+    # What set_task does, but for a scene that stays the same; drawn from the generator of its own.
+    base._set_task_called, base._freeze_rand_vec, base.seeded_rand_vec = True, False, True
     base.max_path_length = np.inf
     base.mujoco_renderer.camera_id, base.mujoco_renderer.default_cam_config = -1, dict(TABLE)
     base.model.mat_reflectance[:] = 0  # a mirrored arm, and half of the time that a picture takes
     _turn_upright(base.model, base.data)
     task = name.partition("/")[2]
+
+    def begin(seed: int | None) -> None:
+        base.np_random, _ = seeding.np_random(seed)  # its own reset does not take a seed
+        base.reset()
+
     if task.startswith("reach"):
-        return Judged(base, factors_of(("hand", 3, "m", REACH)), lambda: base.tcp_center, judged=("hand",))
+        return Judged(base, factors_of(("hand", 3, "m", REACH)), lambda: base.tcp_center, begin, judged=("hand",))
     frame, threshold = OBJECTS.get(task, ("", 0.0))
 
     def read() -> np.ndarray:
         origin = base.model.body(frame).pos if frame else 0.0
         return np.concatenate([base.tcp_center, base._get_pos_objects()[:3] - origin])
 
-    return Judged(base, factors_of(("hand", 3, "m", REACH), ("object", 3, "m", threshold)), read, judged=("object",))
+    factors = factors_of(("hand", 3, "m", REACH), ("object", 3, "m", threshold))
+    return Judged(base, factors, read, begin, judged=("object",))
 
 
 def _turn_upright(model: mujoco.MjModel, data: mujoco.MjData) -> None:
@@ -182,7 +168,7 @@ def manipulation(name: str, **options: Any) -> Judged:
         return {"buttons": base._cur_button_states} if buttons else {}
 
     factors = factors_of(*parts)
-    return Judged(base, factors, read, judged=tuple(factors)[1:], own=own)
+    return Judged(base, factors, read, lambda seed: base.reset(seed=seed), judged=tuple(factors)[1:], own=own)
 
 
 def maze(name: str, **options: Any) -> Judged:
@@ -190,11 +176,14 @@ def maze(name: str, **options: Any) -> Judged:
     base: Any = gymnasium.make(name, terminate_at_goal=False, **options).unwrapped
     base.render = lambda: np.zeros((1, 1, 3), np.uint8)  # as above
     base.custom_renderer.close()
-    cells = np.argwhere(base.maze_map == 0)
+    cells = np.argwhere(base.maze_map == 0).tolist()
+    base._noise, reach = 0, base._maze_unit / 4  # its own noise is drawn from everyone's generator
 
-    def start() -> dict[str, Any]:
-        cell = tuple(cells[np.random.randint(len(cells))].tolist())
-        return {"task_info": {"init_ij": cell, "goal_ij": cell}}
+    def begin(seed: int | None) -> None:
+        cell = tuple(cells[0])
+        base.reset(seed=seed, options={"task_info": {"init_ij": cell, "goal_ij": cell}})
+        cell = cells[base.np_random.integers(len(cells))]
+        base.set_xy(np.array(base.ij_to_xy(cell)) + base.np_random.uniform(-reach, reach, 2))
 
     factors = factors_of(("place", 2, "m", float(base._goal_tol)))
-    return Judged(base, factors, base.get_xy, judged=("place",), start=start)
+    return Judged(base, factors, base.get_xy, begin, judged=("place",))

@@ -117,8 +117,9 @@ def test_goals_are_shown_as_the_frames_they_were_and_nothing_else_can_be(make: M
         env.reset(state=goals[:2])
 
 
-def test_a_mujoco_worlds_snapshot_is_exact(make: Make) -> None:
-    env, fresh = make("Ball", 3), make("Ball", 3, seed=9)
+@pytest.mark.parametrize("name", ["Ball", "Remembers"])
+def test_a_mujoco_worlds_snapshot_is_exact(name: str, make: Make) -> None:
+    env, fresh = make(name, 3), make(name, 3, seed=9)
     for action in actions(1, 5, env):
         env.step(action)
     snapshot, plan = env.snapshot(), actions(2, 20, env)
@@ -258,11 +259,28 @@ def test_a_threshold_of_ones_own_and_a_camera_that_is_not_there(make: Make) -> N
         make(num_envs=0)
 
 
-def test_a_missing_extra_is_named() -> None:
-    if importlib.util.find_spec("gymnasium_robotics"):
-        pytest.skip("gymnasium-robotics is installed")
-    with pytest.raises(ValueError, match=r"needs gymnasium_robotics, .* type pip install 'rig-rl\[robotics\]'"):
-        ForeignBatch(Spec("FetchReach-v4", 32), 1, seed=0)
+def test_a_world_may_say_what_its_state_is_made_of(make: Make) -> None:
+    task = make("Remembers").task
+    assert (task.state_names, task.state_units, task.judged) == (("across_0", "down_0"), ("m", ""), ("across",))
+    states = np.array([[0.04, 0.9], [0.06, 0.0]])
+    np.testing.assert_array_equal(task.success(states, np.zeros((2, 2))), [True, False])
+    task = make("Remembers", threshold=0.2, unit="cm").task
+    assert (task.factors["across"][1:], task.factors["down"][1:]) == (("cm", 0.2), ("", 0.5))
+
+
+@pytest.mark.parametrize(
+    ("id", "package", "extra"),
+    [
+        ("FetchReach-v4", "gymnasium_robotics", "robotics"),
+        ("metaworld/reach-v3", "metaworld", "metaworld"),
+        ("visual-cube-single-v0", "ogbench", "ogbench"),
+    ],
+)
+def test_a_missing_extra_is_named(id: str, package: str, extra: str) -> None:
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed")
+    with pytest.raises(ValueError, match=rf"needs {package}, .* type pip install 'rig-rl\[{extra}\]'"):
+        ForeignBatch(Spec(id, 32), 1, seed=0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

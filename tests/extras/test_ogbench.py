@@ -74,8 +74,7 @@ def test_a_pressed_button_is_in_the_state_the_picture_and_the_snapshot() -> None
     world = World(Spec("visual-puzzle-3x3-v0", 48))
     before, shown = world.reset(0)[3:].copy(), world.film()
     snapshot = world.snapshot()
-    button = base_of(world).data.joint("buttonbox_joint_4")
-    button.qpos[0] = -0.03  # where a finger would have it; what it makes of that is its own affair
+    base_of(world).data.joint("buttonbox_joint_4").qfrc_applied[:] = -50  # newtons, as of a finger
     after = world.step(np.zeros(5, np.float32))[3:]
     assert set(np.flatnonzero(after != before)) == {1, 3, 4, 5, 7}  # itself and its neighbours
     assert np.abs(world.film().astype(int) - shown).max() > 60
