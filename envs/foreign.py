@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 
 from .batch import BatchEnv, EpisodeLostError, Observation, WorldsError, checked, checked_mask, pack_generator, unpack_generator
-from .foreign_spec import Spec
+from .foreign_spec import Description, Spec
 from .task import Factor, Measures
 from .workers import Workers
 
@@ -19,17 +19,26 @@ FEW = 16
 """Frames of a rollout among random ones."""
 
 
-def measures(name: str, dim: int, threshold: float, unit: str) -> Measures:
-    """The achieved goal is the state, and what is judged: one factor, its Euclidean distance in the environment's own unit.
+def measures(name: str, found: Description, threshold: float, unit: str) -> Measures:
+    """The achieved goal is the state. Each factor is judged by its Euclidean distance, in the environment's own unit.
 
-    A world without goals, whose state is empty, has no factors.
+    A `threshold` above 0 takes the place of those of the judged factors, and a `unit` that of theirs. A world without goals,
+    whose state is empty, has no factors. Raises ValueError where a threshold is not known.
     """
+    goal = {"goal": Factor(tuple(range(found.goal_dim)), "", found.threshold or 0.0)} if found.goal_dim else {}
+    factors, judged = found.factors or goal, found.judged or tuple(goal)
+    factors = factors | {
+        part: factors[part]._replace(unit=unit or factors[part].unit, threshold=threshold or factors[part].threshold)
+        for part in judged
+    }
+    if not all(factor.threshold for factor in factors.values()):
+        raise ValueError(f"{name} has no distance_threshold of its own; type task.threshold=0.05, in its own unit")
     attributes = {
         "name": name,
-        "state_names": tuple(f"goal_{i}" for i in range(dim)),
-        "state_units": (unit,) * dim,
-        "factors": {"goal": Factor(tuple(range(dim)), unit, threshold)} if dim else {},
-        "judged": ("goal",) if dim else (),
+        "state_names": tuple(f"{part}_{i}" for part, factor in factors.items() for i in range(len(factor.indices))),
+        "state_units": tuple(factor.unit for factor in factors.values() for _ in factor.indices),
+        "factors": factors,
+        "judged": judged,
     }
     return type("ForeignMeasures", (Measures,), attributes)()
 
@@ -68,10 +77,11 @@ class ForeignBatch(BatchEnv):
         self._stage: Workers | None = None
         self._workers = Workers(spec, num_envs, time_limit)
         found = self._workers.description
-        if found.goal_dim and not (threshold or found.threshold):
+        try:
+            self.task = measures(spec.id, found, threshold, unit)
+        except ValueError:
             self.close()
-            raise ValueError(f"{spec.id} has no distance_threshold of its own; type task.threshold=0.05, in its own unit")
-        self.task = measures(spec.id, found.goal_dim, threshold or found.threshold or 0.0, unit)
+            raise
         self.num_envs, self.frame_shape = num_envs, (spec.size, spec.size, 3)
         self.action_dim, self.state_dim, self.renderer = found.action_dim, found.goal_dim, found.renderer
         self._rng = np.random.Generator(np.random.PCG64(seed))

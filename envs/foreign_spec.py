@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .task import Factor
+
 KEYS = ("observation", "achieved_goal", "desired_goal")
 """What the observation of an environment with goals consists of."""
 
@@ -38,6 +40,9 @@ class Description(NamedTuple):
     renderer: str
     exact: bool
     """Whether a snapshot in the middle of an episode was seen to go on bit for bit."""
+    factors: dict[str, Factor]
+    """What its state is made of; empty: one thing, in a unit of its own, or nothing."""
+    judged: tuple[str, ...]
 
 
 class RefusedError(ValueError):

@@ -27,8 +27,17 @@ EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("Fetch", "Hand", "Adroit", "FrankaKitchen", "PointMaze", "AntMaze"),
     ),
     "box2d": ("Box2D", ("CarRacing", "LunarLander", "BipedalWalker")),
+    "metaworld": ("metaworld", ("metaworld/", "Meta-World/")),
+    "ogbench": ("ogbench", ("visual-",)),
 }
 """Extra of this project -> the package that registers its ids when imported, and what those ids begin with."""
+ADAPTERS = {
+    "metaworld/": "meta_world", "visual-cube-": "manipulation", "visual-scene-": "manipulation",
+    "visual-puzzle-": "manipulation", "visual-antmaze-": "maze", "visual-humanoidmaze-": "maze",
+}  # fmt: skip
+"""What ids begin with whose environments have no goals as they are -> what makes them have some, in `foreign_adapters`."""
+TOO_NEW = {"robotics": (3, 12), "metaworld": (3, 17)}
+"""Extra -> the first MuJoCo with which its package fails."""
 
 MARKS = ("target", "goal")
 """What is in the names of things that only show where the world's own goal is."""
@@ -113,6 +122,8 @@ class World:
         goal = getattr(self._env.unwrapped, "goal", None)
         if isinstance(goal, np.ndarray):
             kept["goal"] = goal.copy()
+        if hasattr(self._env, "kept"):
+            kept |= {f"own.{name}": value for name, value in self._env.kept().items()}
         return {**kept, "random": pack_generator(self._env.unwrapped.np_random)}
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
@@ -123,6 +134,8 @@ class World:
         kind = mujoco.mjtState.mjSTATE_INTEGRATION.value
         if "goal" in snapshot:
             self._env.unwrapped.goal = snapshot["goal"].copy()
+        if hasattr(self._env, "keep"):
+            self._env.keep({name[4:]: value for name, value in snapshot.items() if name.startswith("own.")})
         mujoco.mj_setState(model, data, snapshot["physics"], kind)
         mujoco.mj_forward(model, data)  # poses of bodies and sites, which controllers and cameras read
         self.film()
@@ -157,7 +170,8 @@ class World:
             exact = exact and all(np.array_equal(a, b) for a, b in zip(after, again, strict=True))
         threshold = getattr(self._env.unwrapped, "distance_threshold", None)
         known = float(threshold) if isinstance(threshold, int | float) and threshold > 0 else None
-        return Description(dim, len(self.state), known, self.renderer, exact)
+        factors, judged = getattr(self._env, "factors", {}), getattr(self._env, "judged", ())
+        return Description(dim, len(self.state), known, self.renderer, exact, factors, judged)
 
     def _follow(self, actions: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         states, frames = [], []
@@ -196,19 +210,22 @@ def _make(name: str) -> Any:
     gymnasium.logger.min_level = gymnasium.logger.ERROR  # each worker would repeat each warning
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # and pygame's greeting
     extra = next((extra for extra, (_, prefixes) in EXTRAS.items() if name.startswith(prefixes)), "")
-    for package, _ in EXTRAS.values():
+    for package, _ in [EXTRAS[extra]] if extra else EXTRAS.values():
         if importlib.util.find_spec(package):
             with contextlib.redirect_stderr(io.StringIO()):  # notices that each worker would repeat
                 importlib.import_module(package)
     if extra and not importlib.util.find_spec(EXTRAS[extra][0]):
         raise RefusedError(f"task.id={name} needs {EXTRAS[extra][0]}, which is not installed; type pip install 'rig-rl[{extra}]'")
-    if extra == "robotics":
-        _check_robotics()
+    if extra in TOO_NEW:
+        _check_mujoco(extra)
+    options: dict[str, Any] = {"render_mode": "rgb_array", "max_episode_steps": -1, "disable_env_checker": True}
     module, _, attribute = name.partition(":")
     try:
         if attribute and hasattr(importlib.import_module(module), attribute):
             return getattr(importlib.import_module(module), attribute)(render_mode="rgb_array")
-        return gymnasium.make(name, render_mode="rgb_array", max_episode_steps=-1, disable_env_checker=True)
+        if adapter := next((adapter for start, adapter in ADAPTERS.items() if name.startswith(start)), ""):
+            return getattr(importlib.import_module(f"{__package__}.foreign_adapters"), adapter)(name, **options)
+        return gymnasium.make(name, **options)
     except ModuleNotFoundError as error:
         raise RefusedError(f"task.id={name}: no module '{error.name}'; expected a Gymnasium id or module:Class") from error
     except gymnasium.error.DependencyNotInstalled as error:
@@ -223,14 +240,14 @@ def _make(name: str) -> Any:
         raise RefusedError(unfilmed(name)) from error
 
 
-def _check_robotics() -> None:
+def _check_mujoco(extra: str) -> None:
     import mujoco
 
-    version = tuple(int(part) for part in mujoco.__version__.split(".")[:2])
-    if version >= (3, 12):
+    major, minor = TOO_NEW[extra]
+    if tuple(int(part) for part in mujoco.__version__.split(".")[:2]) >= (major, minor):
         raise RefusedError(
-            f"gymnasium-robotics does not work with MuJoCo {mujoco.__version__}: expected one below 3.12; "
-            "type pip install 'rig-rl[robotics]'"
+            f"{EXTRAS[extra][0]} does not work with MuJoCo {mujoco.__version__}: expected one below {major}.{minor}; "
+            f"type pip install 'rig-rl[{extra}]'"
         )
 
 

@@ -11,6 +11,8 @@ import gymnasium
 import mujoco
 import numpy as np
 
+from rig.envs import Factor
+
 SPEED = 0.1
 """What an action of 1 adds to a coordinate in [0, 1]."""
 
@@ -182,3 +184,20 @@ class Forgetful(Ball):
     def step(self, action: np.ndarray) -> Any:
         self.momentum += 0.01
         return super().step(action + self.momentum)
+
+
+class Remembers(Forgetful):
+    """It says what else decides its next step, and that its two places are two things, one of them judged."""
+
+    factors = {"across": Factor((0,), "m", 0.05), "down": Factor((1,), "", 0.5)}  # noqa: RUF012
+    judged = ("across",)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.momentum = 0.0
+        return super().reset(seed=seed)
+
+    def kept(self) -> dict[str, np.ndarray]:
+        return {"momentum": np.array([self.momentum])}
+
+    def keep(self, kept: dict[str, np.ndarray]) -> None:
+        self.momentum = float(kept["momentum"][0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 import time
@@ -82,12 +81,6 @@ def test_an_action_of_minus_one_can_stand_for_less_than_the_environment_takes(ma
         before = env.reset().state
 
 
-@pytest.mark.parametrize("low", [(0.0,), (0.0, 4.0)])
-def test_what_minus_one_stands_for_has_to_fit_the_actions(low: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match=r"needs 2 numbers, each below \[4.0, 4.0\]; try task.low=\[0.0, 0.0\]$"):
-        ForeignBatch(Spec(DOTS + "Wide", 32, low=low), 1, seed=0)
-
-
 def test_steps_that_are_skipped_are_not_seen(make: Make) -> None:
     seen, hidden, dot = make("Opening", skip=4), make("Opening", skip=3), make("Dot")
     frames = [env.reset().frame for env in (seen, hidden, dot)]
@@ -165,8 +158,9 @@ def test_goals_are_shown_as_the_frames_they_were_and_nothing_else_can_be(make: M
         env.reset(state=goals[:2])
 
 
-def test_a_mujoco_worlds_snapshot_is_exact(make: Make) -> None:
-    env, fresh = make("Ball", 3), make("Ball", 3, seed=9)
+@pytest.mark.parametrize("name", ["Ball", "Remembers"])
+def test_a_mujoco_worlds_snapshot_is_exact(name: str, make: Make) -> None:
+    env, fresh = make(name, 3), make(name, 3, seed=9)
     for action in actions(1, 5, env):
         env.step(action)
     snapshot, plan = env.snapshot(), actions(2, 20, env)
@@ -276,28 +270,6 @@ def test_goals_come_from_whole_rollouts_where_a_world_fails(make: Make, fails: C
     np.testing.assert_array_less(np.abs(np.diff(states, axis=0)), SPEED + 1e-6)
 
 
-@pytest.mark.parametrize(
-    ("id", "line"),
-    [
-        (DOTS + "Black", "gives black pictures .its own render"),
-        (DOTS + "Frozen", "gives the same picture whatever moves .its own render.*try another task.view="),
-        (DOTS + "Floats", r"renders float64\[64, 64, 3\]: expected u8"),
-        (DOTS + "Blind", "has no render mode rgb_array"),
-        (DOTS + "GoallessFrozen", "gives the same picture whatever moves"),
-        (DOTS + "Discrete", r"takes actions Discrete\(4\): expected a Box"),
-        (DOTS + "Thresholdless", "has no distance_threshold of its own; type task.threshold="),
-        (DOTS + "Broken", "cannot be started: ArithmeticError: no dot today"),
-        ("CartPole-v1", r"takes actions Discrete\(2\): expected a Box"),
-        ("CartPoel-v1", "unknown task.id 'CartPoel-v1'; try task.id=CartPole-v"),
-        ("no_such_module:World", "no module 'no_such_module'; expected a Gymnasium id or module:Class"),
-    ],
-)
-def test_what_cannot_be_used_is_refused_in_one_line(id: str, line: str) -> None:
-    with pytest.raises(ValueError, match=line) as caught:
-        ForeignBatch(Spec(id, 32), 1, seed=0)
-    assert "\n" not in str(caught.value)
-
-
 def test_a_threshold_of_ones_own_and_a_camera_that_is_not_there(make: Make) -> None:
     assert make("Thresholdless", threshold=0.2, unit="m").task.factors["goal"][1:] == ("m", 0.2)
     with pytest.raises(ValueError, match=r"task\.view: .* has no MuJoCo model"):
@@ -306,14 +278,13 @@ def test_a_threshold_of_ones_own_and_a_camera_that_is_not_there(make: Make) -> N
         make(num_envs=0)
 
 
-@pytest.mark.parametrize(
-    ("extra", "package", "id"), [("robotics", "gymnasium_robotics", "FetchReach-v4"), ("box2d", "Box2D", "CarRacing-v3")]
-)
-def test_a_missing_extra_is_named(extra: str, package: str, id: str) -> None:
-    if importlib.util.find_spec(package):
-        pytest.skip(f"{package} is installed")
-    with pytest.raises(ValueError, match=rf"needs {package}, .* type pip install 'rig-rl\[{extra}\]'"):
-        ForeignBatch(Spec(id, 32), 1, seed=0)
+def test_a_world_may_say_what_its_state_is_made_of(make: Make) -> None:
+    task = make("Remembers").task
+    assert (task.state_names, task.state_units, task.judged) == (("across_0", "down_0"), ("m", ""), ("across",))
+    states = np.array([[0.04, 0.9], [0.06, 0.0]])
+    np.testing.assert_array_equal(task.success(states, np.zeros((2, 2))), [True, False])
+    task = make("Remembers", threshold=0.2, unit="cm").task
+    assert (task.factors["across"][1:], task.factors["down"][1:]) == (("cm", 0.2), ("", 0.5))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
