@@ -66,6 +66,7 @@ RANGES: dict[str, Range] = {
     "relabel.future": SHARE,
     "learner.hidden": COUNT,
     "learner.learning_rate": POSITIVE,
+    "learner.anneal": COUNT_OR_NONE,
     "learner.batch": COUNT,
     "learner.discount": SHARE,
     "learner.polyak": SHARE,

@@ -108,11 +108,12 @@ class Adam(nn.ModuleList):
     """Adam (Kingma & Ba 2015) for a learner: PyTorch's own fused step, with its memory as buffers.
 
     So `state_dict` of the learner holds it, and the whole step can be compiled and captured, which `torch.optim.Adam` hinders.
+    Over `anneal` steps the learning rate falls linearly to a tenth, where it stays; with 0 it never falls.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, anneal: int = 0) -> None:
         self.trained: list[Tensor] = list(parameters)
-        self.learning_rate = learning_rate
+        self.learning_rate, self.anneal = learning_rate, anneal
         super().__init__([Moments(parameter) for parameter in self.trained])
 
     def minimise(self, loss: Tensor) -> None:
@@ -124,8 +125,11 @@ class Adam(nn.ModuleList):
         """One step down these gradients, one a parameter."""
         moments: list[Any] = list(self)
         compiling = torch.compiler.is_compiling()  # the compiler fuses the plain operations itself
+        rate: Any = self.learning_rate
+        if self.anneal:
+            rate = rate * (1 - 0.9 * (moments[0].step / self.anneal).clamp(max=1))
         adam(
             self.trained, list(gradients), [m.exp_avg for m in moments], [m.exp_avg_sq for m in moments], [],
             [m.step for m in moments], fused=not compiling, foreach=compiling, capturable=compiling, amsgrad=False,
-            beta1=0.9, beta2=0.999, lr=self.learning_rate, weight_decay=0.0, eps=1e-8, maximize=False,
+            beta1=0.9, beta2=0.999, lr=rate, weight_decay=0.0, eps=1e-8, maximize=False,
         )  # fmt: skip

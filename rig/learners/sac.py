@@ -28,6 +28,7 @@ class SACConfig:
     layer_norm: bool = True  # LayerNorm before each ReLU of the critics
     goal_input: str = "logarithmic"  # as what the nets get the goal: absolute | relative | logarithmic: relative, near and far
     learning_rate: float = 1e-3  # Adam, actor, critics and temperature [Pong et al. 2019: 1e-3]
+    anneal: int = 0  # updates over which the learning rate falls linearly to a tenth; 0: it stays
     precision: str = "float32"  # of the updates' wide layers: float32 | bfloat16 | auto: bfloat16 where the hardware has it
     compile: str = "auto"  # updates as compiled code: on | off | auto: where measured to be faster here, in runs long enough
     batch: int = 128  # transitions an update
@@ -57,9 +58,9 @@ class SAC(Learner):
         )
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
-        self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate)
-        self.critic_optimiser = Adam(self.critics.parameters(), config.learning_rate)
-        self.temperature_optimiser = Adam([self.log_temperature], config.learning_rate)
+        self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, config.anneal)
+        self.critic_optimiser = Adam(self.critics.parameters(), config.learning_rate, config.anneal)
+        self.temperature_optimiser = Adam([self.log_temperature], config.learning_rate, config.anneal)
 
     def policy(self, policy_input: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Actions f32[B, A] for [latent, goal] f32[B, 2D] and standard normal noise f32[B, A], and their log-densities f32[B].

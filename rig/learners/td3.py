@@ -26,6 +26,7 @@ class TD3Config:
     layer_norm: bool = True  # LayerNorm before each ReLU of the critics
     goal_input: str = "logarithmic"  # as what the nets get the goal: absolute | relative | logarithmic: relative, near and far
     learning_rate: float = 1e-3  # Adam, actor and critics [Fujimoto et al. 2018]
+    anneal: int = 0  # updates over which the learning rate falls linearly to a tenth; 0: it stays
     precision: str = "float32"  # of the updates' wide layers: float32 | bfloat16 | auto: bfloat16 where the hardware has it
     compile: str = "auto"  # updates as compiled code: on | off | auto: where measured to be faster here, in runs long enough
     batch: int = 128  # transitions an update [Nair et al. 2018: 128]
@@ -58,8 +59,8 @@ class TD3(Learner):
         )
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
-        self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate)
-        self.critic_optimiser = Adam(self.critics.parameters(), config.learning_rate)
+        self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, -(-config.anneal // config.actor_every))
+        self.critic_optimiser = Adam(self.critics.parameters(), config.learning_rate, config.anneal)
         self.updates = 0
 
     def inputs(self, latent: Tensor, goal: Tensor) -> Tensor:

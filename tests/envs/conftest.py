@@ -9,6 +9,9 @@ import pytest
 
 from rig.envs import BatchEnv, make_batch
 
+OTHER_MAZES = ("point_maze_four_rooms", "point_maze_medium")
+"""These differ from the first maze in data alone, and Warp compiles kernels for each scene: one maze is enough for it."""
+
 
 @pytest.fixture
 def make() -> Iterator[Callable[..., BatchEnv]]:
