@@ -13,7 +13,7 @@ A file for stable-baselines3 holds the actor over agent coordinates; what turns 
     def code(picture):  # u8[H, W, 3] as the run's camera films (f32[S] simulator state where encoder=oracle) -> f32[1, K]
         return policy.frame(policy.encoder.encode(torch.from_numpy(picture)[None].to(policy.device)))
 
-    observation = policy.learner.inputs(code(now), code(goal)).cpu().numpy()  # f32[1, 3K]; 2K with another learner.goal_input
+    observation = policy.learner.inputs(code(now), code(goal)).cpu().numpy()  # f32[1, 2K] with the default learner.goal_input
     action, _ = TD3.load("policy.zip").predict(observation, deterministic=True)  # f32[1, A] in [-1, 1]
 """
 

@@ -37,8 +37,6 @@ from rig.replay.ring import Ring
 from rig.rewards import latent_distance
 
 DIM, BATCH, HORIZON = 16, 256, 50
-PLAIN: dict[str, Any] = {"layer_norm": False, "goal_input": "absolute"}
-"""What Stable-Baselines3's networks are."""
 CPU = torch.device("cpu")
 
 def seeded(seed: int) -> torch.Generator:
@@ -95,21 +93,21 @@ def update_row(name: str, ours: TD3 | SAC, kind: type[SB3TD3] | type[SB3SAC], si
 def td3_update(size: Size) -> Iterator[Row]:
     """TD3 updates a second, relabelled batches of 256, networks 256-256, codes of 16; compiled, in bfloat16 if it is there.
 
-    Against SB3's TD3 and HerReplayBuffer with the same sizes. SB3 has neither LayerNorm nor differences to the goal, so that ours
-    has none here either, nor a setting for precision.
+    Against SB3's TD3 and HerReplayBuffer with the same sizes. SB3 has neither LayerNorm, so that ours has none here either, nor a
+    setting for precision.
     """
-    yield update_row("td3_update", TD3(TD3Config(**PLAIN, precision="auto"), DIM, peers.ACTION, seeded(0)), SB3TD3, size)
+    yield update_row("td3_update", TD3(TD3Config(layer_norm=False, precision="auto"), DIM, peers.ACTION, seeded(0)), SB3TD3, size)
 
 
 def sac_update(size: Size) -> Iterator[Row]:
     """SAC likewise."""
-    yield update_row("sac_update", SAC(SACConfig(**PLAIN, precision="auto"), DIM, peers.ACTION, seeded(0)), SB3SAC, size)
+    yield update_row("sac_update", SAC(SACConfig(layer_norm=False, precision="auto"), DIM, peers.ACTION, seeded(0)), SB3SAC, size)
 
 
 def float32_update(size: Size) -> Iterator[Row]:
     """The same two in float32 throughout, which is the default."""
-    yield update_row("td3_update_float32", TD3(TD3Config(**PLAIN), DIM, peers.ACTION, seeded(0)), SB3TD3, size)
-    yield update_row("sac_update_float32", SAC(SACConfig(**PLAIN), DIM, peers.ACTION, seeded(0)), SB3SAC, size)
+    yield update_row("td3_update_float32", TD3(TD3Config(layer_norm=False), DIM, peers.ACTION, seeded(0)), SB3TD3, size)
+    yield update_row("sac_update_float32", SAC(SACConfig(layer_norm=False), DIM, peers.ACTION, seeded(0)), SB3SAC, size)
 
 
 def matmul_share(size: Size) -> Iterator[Row]:
@@ -201,7 +199,7 @@ def train_reach(size: Size) -> Iterator[Row]:
     Against SB3's TD3 and HerReplayBuffer over an environment that encodes each frame, with the same encoder, sizes, batch and
     updates a step.
     """
-    config = compose(["device=cpu", "learner.compile=on", "learner.precision=auto", "learner.goal_input=absolute"])
+    config = compose(["device=cpu", "learner.compile=on", "learner.precision=auto"])
     agent = warmed_agent(config, (size.turns + 1) * size.env_steps)
 
     def mine() -> int:

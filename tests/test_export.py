@@ -28,7 +28,7 @@ ANY_RUN: dict[str, Any] = {
     "goals": {"name": "gaussian"},
     "reward": {"name": "latent_distance"},
     "relabel": {"name": "rig"},
-    "learner": {"name": "td3", "batch": 16, "noise": 0.3, "discount": 0.9, "learning_rate": 1e-4},
+    "learner": {"name": "td3", "batch": 16, "noise": 0.3, "discount": 0.9},
     "collect": {"frames": 64, "num_envs": 2},
     "evaluation": {"every": 0, "episodes": 2, "final_episodes": 2, "probe_states": 0},
     "checkpoint": {"every": 30},
@@ -60,7 +60,7 @@ def seeing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def knowing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run from simulator state, critics without LayerNorm, other hidden sizes."""
     folder = tmp_path_factory.mktemp("runs") / "knowing"
-    learner = {**ANY_RUN["learner"], "layer_norm": False, "hidden": [48, 32, 24]}
+    learner = {**ANY_RUN["learner"], "goal_input": "logarithmic", "layer_norm": False, "hidden": [48, 32, 24]}
     assert commands.train(configured(folder, **ORACLE, learner=learner)) == 0
     return folder
 
@@ -82,7 +82,7 @@ def test_plain_td3_acts_as_the_run_does(fixture: str, request: pytest.FixtureReq
     model, policy = SB3TD3.load(out, device="cpu"), policy_of(run)
     latent, goal = observations(policy, 200)
     observation = policy.learner.inputs(latent, goal).numpy()
-    assert model.observation_space.shape == (3 * policy.frame.dim,) and model.observation_space.contains(observation[0])
+    assert model.observation_space.shape == observation.shape[1:] and model.observation_space.contains(observation[0])
     assert np.isinf(model.observation_space.low).all() and np.isinf(model.observation_space.high).all()
     acted, _ = model.predict(observation, deterministic=True)
     expected = policy.learner.act(latent, goal).numpy()

@@ -23,7 +23,7 @@ from tests.test_learners import ACTION, LATENT, ROWS, Named, batches, draws, lay
 class Spaces(gymnasium.Env[np.ndarray, np.ndarray]):
     """What stable-baselines3 reads of an environment before training."""
 
-    observation_space = spaces.Box(-np.inf, np.inf, (3 * LATENT,), np.float32)
+    observation_space = spaces.Box(-np.inf, np.inf, (2 * LATENT,), np.float32)
     action_space = spaces.Box(-1, 1, (ACTION,), np.float32)
 
 
@@ -126,7 +126,7 @@ def same(mine: dict[str, Named], its: dict[str, Named]) -> None:
 
 def test_the_density_of_an_action_is_that_of_the_tanh_gaussian() -> None:
     learner = SAC(SACConfig(), LATENT, ACTION, draws(0))
-    policy_input, noise = torch.randn(50, 3 * LATENT, generator=draws(1)), torch.randn(50, ACTION, generator=draws(2))
+    policy_input, noise = torch.randn(50, 2 * LATENT, generator=draws(1)), torch.randn(50, ACTION, generator=draws(2))
     with torch.no_grad():
         action, log_prob = learner.policy(policy_input, noise)
         far, density = learner.policy(policy_input, 50 + noise)

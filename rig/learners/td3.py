@@ -24,7 +24,7 @@ class TD3Config:
     name: str = "td3"
     hidden: tuple[int, ...] = (256, 256)  # units of each hidden layer, actor and critics
     layer_norm: bool = True  # LayerNorm before each ReLU of the critics
-    goal_input: str = "logarithmic"  # as what the nets get the goal: absolute | relative | logarithmic: relative, near and far
+    goal_input: str = "absolute"  # as what the nets get the goal: absolute | relative | logarithmic: relative, near and far
     learning_rate: float = 1e-3  # Adam, actor and critics [Fujimoto et al. 2018]
     anneal: int = 0  # updates over which the learning rate falls linearly to a tenth; 0: it stays
     precision: str = "float32"  # of the updates' wide layers: float32 | bfloat16 | auto: bfloat16 where the hardware has it
