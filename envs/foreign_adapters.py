@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
 from gymnasium.utils import seeding
 
+from .foreign_spec import KEYS
 from .task import Factor
 
 REACH = 0.05
@@ -57,7 +58,7 @@ class Judged(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._base: Any = env.unwrapped
         self._read, self._begin, self._own = read, begin, own
         box = gymnasium.spaces.Box(-np.inf, np.inf, (1 + max(max(factor.indices) for factor in factors.values()),), np.float32)
-        self.observation_space = gymnasium.spaces.Dict(dict.fromkeys(("observation", "achieved_goal", "desired_goal"), box))
+        self.observation_space = gymnasium.spaces.Dict(dict.fromkeys(KEYS, box))
         self.metadata = {"render_modes": ["rgb_array"]}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:

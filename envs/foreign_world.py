@@ -180,11 +180,10 @@ class World:
             frames.append(self.film())
         return states, frames
 
-    def _read(self, observation: Any) -> np.ndarray:
+    def _read(self, observation: Any) -> None:
         self.state = np.array(observation["achieved_goal"] if self._goals else (), dtype=np.float32).ravel()
         if not np.isfinite(self.state).all():
             raise ValueError(f"{self._spec.id}: achieved_goal holds NaN or infinity: {self.state}")
-        return self.state
 
     def _first_frame(self) -> None:
         """Film once. Raises RefusedError where that fails or shows one colour only."""

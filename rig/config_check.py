@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from rig.config import GymTaskConfig, RunConfig
 from rig.envs.camera import CAMERAS
 from rig.errors import UserError
+from rig.learners.inputs import WIDTHS
 
 
 class Range(NamedTuple):
@@ -83,7 +84,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "task.camera": ("own", *CAMERAS),
     "collect.reset": ("start", "random"),
     "encoder.training.precision": ("auto", "float32", "bfloat16"),
-    "learner.goal_input": ("absolute", "relative", "logarithmic"),
+    "learner.goal_input": tuple(WIDTHS),
     "learner.precision": ("float32", "bfloat16", "auto"),
     "learner.compile": ("auto", "on", "off"),
     "replay.memory": ("device", "host", "disk"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from rig.encoders.vae import VAE, VAETraining
+from rig.encoders.vae import VAE, VAETraining, diagonal_gaussian
 from rig.nets import initialise
 
 
@@ -58,8 +58,7 @@ class BetaVAE(VAE):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance f32[B, D] of q(z|x) for standardised frames f32[B, 3, H, W]."""
-        mean, log_variance = self.trunk(x).chunk(2, dim=1)
-        return mean, log_variance.clamp(-12, 4)
+        return diagonal_gaussian(self.trunk(x))
 
     def reconstruct(self, latent: Tensor) -> Tensor:
         """Standardised mean pictures f32[B, 3, H, W] of codes f32[B, D]."""

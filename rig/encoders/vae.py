@@ -83,6 +83,12 @@ class VAETraining:
     precision: str = "auto"  # of the training's convolutions: float32 | bfloat16 | auto: bfloat16 where the hardware has it
 
 
+def diagonal_gaussian(parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and log-variance f32[B, D], within what a float's exponential bears, of a net's output f32[B, 2D]."""
+    mean, log_variance = parameters.chunk(2, dim=1)
+    return mean, log_variance.clamp(-12, 4)
+
+
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(μ, diag σ²) ‖ N(0, I)) in nats of each latent, f32[B, D], in closed form (Kingma & Welling 2014, appendix B)."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)

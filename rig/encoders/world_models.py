@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from rig.encoders.vae import VAE, VAETraining
+from rig.encoders.vae import VAE, VAETraining, diagonal_gaussian
 from rig.nets import initialise
 
 SIDE = 64
@@ -64,8 +64,7 @@ class WorldModels(VAE):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance f32[B, D] of q(z|x) for frames f32[B, 3, 64, 64]."""
-        mean, log_variance = self.trunk(x).chunk(2, dim=1)
-        return mean, log_variance.clamp(-12, 4)
+        return diagonal_gaussian(self.trunk(x))
 
     def reconstruct(self, latent: Tensor) -> Tensor:
         """Mean pictures f32[B, 3, 64, 64] of codes f32[B, D], standardised where the training is."""

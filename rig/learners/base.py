@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from rig.learners.inputs import goal_input
 from rig.nets import trains_in_bfloat16
 from rig.types import Batch
 
@@ -35,6 +36,10 @@ class Learner(nn.Module, ABC):
 
         Reading one stops the device until it is computed, and is up to the caller.
         """
+
+    def inputs(self, latent: Tensor, goal: Tensor) -> Tensor:
+        """What actor and critics are given of agent coordinates and goals f32[B, K]: see `goal_input`."""
+        return goal_input(self.config.goal_input, latent, goal)
 
     @property
     def compiled(self) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss, softplus
 
 from rig.learners.base import Learner
-from rig.learners.inputs import WIDTHS, goal_input
+from rig.learners.inputs import WIDTHS
 from rig.nets import Adam, Ensemble, mixed_precision, polyak_update
 from rig.types import Batch
 
@@ -73,10 +73,6 @@ class SAC(Learner):
         gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
         squashing = 2 * (math.log(2) - before - softplus(-2 * before))
         return torch.tanh(before), (gaussian - squashing).sum(1)
-
-    def inputs(self, latent: Tensor, goal: Tensor) -> Tensor:
-        """What actor and critics are given of agent coordinates and goals f32[B, K]: see `goal_input`."""
-        return goal_input(self.config.goal_input, latent, goal)
 
     @torch.no_grad()
     def act(self, latent: Tensor, goal: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from rig.learners.base import Learner
-from rig.learners.inputs import WIDTHS, goal_input
+from rig.learners.inputs import WIDTHS
 from rig.nets import Adam, Ensemble, mixed_precision, polyak_update
 from rig.types import Batch
 
@@ -62,10 +62,6 @@ class TD3(Learner):
         self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, -(-config.anneal // config.actor_every))
         self.critic_optimiser = Adam(self.critics.parameters(), config.learning_rate, config.anneal)
         self.updates = 0
-
-    def inputs(self, latent: Tensor, goal: Tensor) -> Tensor:
-        """What actor and critics are given of agent coordinates and goals f32[B, K]: see `goal_input`."""
-        return goal_input(self.config.goal_input, latent, goal)
 
     @torch.no_grad()
     def act(self, latent: Tensor, goal: Tensor, generator: torch.Generator | None = None) -> Tensor:
