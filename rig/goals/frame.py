@@ -95,7 +95,7 @@ class LatentFrame(nn.Module):
 
     def _fit_slow(self, episodes: Tensor, config: SlowConfig, generator: torch.Generator) -> None:
         offset, matrix, slowness = slow_features(episodes, config.ridge)
-        features = (episodes.flatten(0, 1) - offset) @ matrix.T
+        features = (episodes - offset) @ matrix.T
         kept = list(range(config.keep)) if config.keep else spanning_features(features, slowness, generator)
         weight = slowness[kept].clamp(min=1e-4) ** -config.weight_power
         self.resize(len(kept))

@@ -8,7 +8,10 @@ from torch import Tensor
 EXPLAINED = 0.8
 """Share of a feature's variance that the kept ones must predict for it to be left out."""
 FASTEST = 0.02
-"""Slowness (half the mean squared step of a unit-variance feature) above which a feature is noise: it forgets within 50 steps."""
+"""Slowness (half the mean squared step of a unit-variance feature) up to which nothing is noise: it remembers for 50 steps."""
+PERSISTENT = 0.3
+"""Correlation of successive steps above which a fast feature is no noise: that of actions held for six steps, with an error in
+every frame whose variance is a third of the squared step. The error alone has -0.5, a random walk 0."""
 
 
 def slow_features(episodes: Tensor, ridge: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -48,16 +51,25 @@ def neighbour_r2(inputs: Tensor, output: Tensor, generator: torch.Generator, poi
     return 1 - float(error.square().mean() / y[half:].var(correction=0))
 
 
+def persistence(features: Tensor) -> Tensor:
+    """Correlation f64[D] of successive steps of features f64[E, T, D]; 0 where an episode has no two steps, or nothing moves."""
+    step = features.diff(dim=1)
+    if step.shape[1] < 2:
+        return step.new_zeros(step.shape[2])
+    return (step[:, 1:] * step[:, :-1]).mean((0, 1)) / step.square().mean((0, 1)).clamp(min=1e-30)
+
+
 def spanning_features(features: Tensor, slowness: Tensor, generator: torch.Generator) -> list[int]:
-    """Indices of the features [M, D] to keep, slowest first: each one that the kept ones before it do not already predict.
+    """Indices of the features f64[E, T, D] to keep, slowest first: each one that the kept ones before it do not already predict.
 
     A folded code holds functions of the state beside the state; they are nearly as slow, so no gap in the slowness tells them
-    apart, but the state predicts them. What changes faster than `FASTEST` is noise and never kept (one feature always is).
+    apart, but the state predicts them. What changes fast and does not go on as it changes is noise and never kept (one
+    feature always is): speed alone does not tell noise from a hand or a finger that an action moves far.
     """
+    flat = features.flatten(0, 1)
+    moves = (slowness <= FASTEST) | (persistence(features) > PERSISTENT)
     kept = [0]
-    for feature in range(1, len(slowness)):
-        if float(slowness[feature]) > FASTEST:
-            break
-        if neighbour_r2(features[:, kept], features[:, feature], generator) < EXPLAINED:
+    for feature in moves.nonzero().flatten().tolist():
+        if feature and neighbour_r2(flat[:, kept], flat[:, feature], generator) < EXPLAINED:
             kept.append(feature)
     return kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from rig import tensors
 from rig.goals import FRAMES, LatentFrame
 from rig.goals.frame import IdentityConfig, SlowConfig, StandardisedConfig, WhitenedConfig
-from rig.goals.slow import neighbour_r2, slow_features, spanning_features
+from rig.goals.slow import neighbour_r2, persistence, slow_features, spanning_features
 
 EPISODES, STEPS, LATENTS = 40, 50, 5
 
@@ -186,12 +187,24 @@ def test_a_second_fit_forgets_the_first() -> None:
 
 
 def uniform_factors(count: int, seed: int) -> Tensor:
-    return torch.rand(2000, count, generator=seeded(seed), dtype=torch.float64) * 2 - 1
+    return torch.rand(4, 500, count, generator=seeded(seed), dtype=torch.float64) * 2 - 1
+
+
+def pushed(count: int, seed: int, hold: float, push: float = 0.2) -> Tensor:
+    """f64[40, 50, count]: coordinates of things that go where an action, held for `hold` steps on average, sends them."""
+    rng = np.random.default_rng(seed)
+    place, way = rng.uniform(-1, 1, (40, count)), rng.uniform(-1, 1, (40, count))
+    path = []
+    for _ in range(50):
+        path.append(place)
+        way = np.where(rng.random((40, count)) < 1 / hold, rng.uniform(-1, 1, (40, count)), way)
+        place = np.clip(place + push * way, -1, 1)
+    return torch.from_numpy(np.stack(path, 1)) / 0.6
 
 
 def test_features_that_the_kept_ones_determine_are_left_out() -> None:
-    a, b = uniform_factors(2, 0).T
-    functions = torch.stack((a, a.square(), b, a * b, torch.sin(3 * b)), 1)
+    a, b = uniform_factors(2, 0).unbind(-1)
+    functions = torch.stack((a, a.square(), b, a * b, torch.sin(3 * b)), -1)
     slowness = torch.tensor([0.001, 0.002, 0.003, 0.004, 0.005])
     assert spanning_features(functions, slowness, seeded(0)) == [0, 2]
 
@@ -202,19 +215,36 @@ def test_independent_features_are_kept() -> None:
 
 
 def test_a_feature_that_is_mostly_its_own_is_kept() -> None:
-    a, b = uniform_factors(2, 2).T
-    features = torch.stack((a, 0.6 * a + 0.8 * b), 1)  # the first explains 36 % of the second
+    a, b = uniform_factors(2, 2).unbind(-1)
+    features = torch.stack((a, 0.6 * a + 0.8 * b), -1)  # the first explains 36 % of the second
     assert spanning_features(features, torch.tensor([0.001, 0.002]), seeded(0)) == [0, 1]
 
 
-def test_what_is_fast_is_noise_but_one_feature_always_stays() -> None:
+def test_fast_noise_is_left_out_but_one_feature_always_stays() -> None:
     features = uniform_factors(3, 3)
     assert spanning_features(features, torch.tensor([0.001, 0.021, 0.03]), seeded(0)) == [0]
     assert spanning_features(features, torch.tensor([0.5, 0.6, 0.7]), seeded(0)) == [0]
 
 
+def test_a_fast_thing_that_actions_move_is_kept_and_its_noise_is_not() -> None:
+    things, noise = pushed(3, 4, hold=6, push=0.4), torch.randn(40, 50, 2, generator=seeded(5), dtype=torch.float64)
+    things[..., 1] += 0.02 * noise[..., 0]  # what a camera adds to it
+    features = torch.cat((things, things[..., :1] + noise[..., :1], noise[..., 1:]), -1)
+    slowness = features.diff(dim=1).square().mean((0, 1)) / 2
+    assert slowness[:3].min() > 0.02  # each would be noise by its speed
+    assert spanning_features(features, slowness, seeded(0)) == [0, 1, 2]
+
+
+def test_steps_of_noise_undo_each_other_and_steps_of_held_actions_go_on() -> None:
+    assert float(persistence(torch.randn(40, 50, 1, generator=seeded(6), dtype=torch.float64))) == pytest.approx(-0.5, abs=0.05)
+    walk = torch.randn(40, 50, 1, generator=seeded(7), dtype=torch.float64).cumsum(1)
+    assert float(persistence(walk)) == pytest.approx(0, abs=0.05)
+    assert float(persistence(pushed(1, 8, hold=6))) > 0.6
+    assert persistence(uniform_factors(2, 9)[:, :2]).tolist() == [0, 0]  # one step has no other to go on from
+
+
 def test_neighbour_regression_predicts_out_of_sample() -> None:
-    a, b = uniform_factors(2, 4).T
+    a, b = uniform_factors(2, 4).flatten(0, 1).T
     inputs = torch.stack((a, b), 1)
     assert neighbour_r2(inputs, torch.sin(2 * a) + b.square(), seeded(0)) > 0.98
     noise = torch.randn(2000, generator=seeded(5), dtype=torch.float64)
