@@ -12,7 +12,7 @@ import argparse
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -22,6 +22,8 @@ STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365
 """Student's t at 97.5 % by degrees of freedom: what a 95 % interval of a mean of few seeds needs."""
 
 Curve = dict[int, list[float]]
+Published = Mapping[str, Mapping[int, float]]
+"""What others have reported: label -> env step -> value."""
 
 
 def gather(out: Path, runs: Sequence[Path]) -> None:
@@ -96,9 +98,12 @@ def cell(values: Sequence[float]) -> str:
     return f"{mean:.4f}{spread} ({len(values)})"
 
 
-def plot(out: Path, paths: Sequence[Path], metric: str, title: str) -> None:
-    """One line a file, shaded by its 95 % interval from three seeds on; dashed where not all of its seeds have come that far."""
-    import matplotlib
+def plot(out: Path, paths: Sequence[Path], metric: str, title: str, published: Published | None = None) -> None:
+    """One line a file, shaded by its 95 % interval from three seeds on; dashed where not all of its seeds have come that far.
+
+    What is published of it is marked by crosses.
+    """
+    import matplotlib  # slow to import
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
@@ -115,6 +120,8 @@ def plot(out: Path, paths: Sequence[Path], metric: str, title: str) -> None:
             axes.fill_between(list(whole), low, high, alpha=0.15, color=line.get_color())
         rest = {step: fmean(values) for step, values in data.items() if step > max(whole)}
         axes.plot(list(rest), list(rest.values()), "--", linewidth=1, color=line.get_color())
+    for label, points in (published or {}).items():
+        axes.plot(list(points), list(points.values()), "x:", color="black", label=f"{label}, published")
     axes.set(xlabel="env steps", ylabel=metric.replace("_", " ") + " (m)", title=title)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
