@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from rig.config import GymTaskConfig, RunConfig
 from rig.envs.camera import CAMERAS
 from rig.errors import UserError
+from rig.learners.actions import BOUNDS, NOISES
 from rig.learners.inputs import WIDTHS
 
 
@@ -72,9 +73,11 @@ RANGES: dict[str, Range] = {
     "learner.discount": SHARE,
     "learner.polyak": SHARE,
     "learner.actor_every": COUNT,
+    "learner.critics": COUNT,
     "learner.target_noise": Range(0),
     "learner.target_clip": Range(0),
     "learner.noise": Range(0),
+    "learner.noise_reversion": SHARE,
     "learner.uniform": SHARE,
     "learner.temperature": POSITIVE,
     "learner.target_entropy": Range(-20, 0.69),
@@ -85,6 +88,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "collect.reset": ("start", "random"),
     "encoder.training.precision": ("auto", "float32", "bfloat16"),
     "learner.goal_input": tuple(WIDTHS),
+    "learner.action": BOUNDS,
+    "learner.noise_kind": NOISES,
     "learner.precision": ("float32", "bfloat16", "auto"),
     "learner.compile": ("auto", "on", "off"),
     "replay.memory": ("device", "host", "disk"),

@@ -44,13 +44,18 @@ def export_sb3(run: Path, out: Path) -> int:
     Its `predict` gives the run's own actions for what the learner's `inputs` makes of the agent coordinates of what is seen and
     of the goal (see the module's docstring). The settings of TD3 go along; the optimisers' moments and the replay memory do not.
 
-    Raises UserError where stable-baselines3 is missing, the learner is not TD3, or `out` cannot be written.
+    Raises UserError where stable-baselines3 is missing, the learner is not TD3 (or DDPG) with a tanh, or `out` cannot be written.
     """
     config = load_config(run)
     _, policy, loaded = load_policy(run, config, None)
     learner = policy.learner
     if not isinstance(learner, TD3):
-        raise UserError(f"{run} was trained by learner {config.learner.name}; --to sb3 takes runs of learner=td3")
+        raise UserError(f"{run} was trained by learner {config.learner.name}; --to sb3 takes runs of learner=td3 or ddpg")
+    if learner.config.action != "tanh":
+        raise UserError(
+            f"{run} was trained with learner.action={learner.config.action}; --to sb3 takes learner.action=tanh, "
+            "which stable-baselines3's actors end in"
+        )
     model = to_sb3(learner, config.replay.capacity)
     file = io.BytesIO()
     model.save(file)
@@ -69,10 +74,16 @@ def to_sb3(learner: TD3, buffer_size: int) -> SB3TD3:
     """
     try:
         from stable_baselines3 import TD3 as SB3TD3
-        from stable_baselines3.common.noise import NormalActionNoise
+        from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
     except ImportError as error:
         raise UserError("exporting needs stable-baselines3, which is not installed; type pip install 'rig-rl[sb3]'") from error
     config = learner.config
+    mean, spread = np.zeros(learner.action_dim), np.full(learner.action_dim, config.noise)
+    if config.noise_kind == "ou":
+        theta = config.noise_reversion
+        noise = OrnsteinUhlenbeckActionNoise(mean, spread * (1 - (1 - theta) ** 2) ** 0.5, theta, dt=1.0)
+    else:
+        noise = NormalActionNoise(mean, spread)
     model = SB3TD3(
         "MlpPolicy",
         _Spaces(learner.actor.weights[0].shape[1], learner.action_dim),
@@ -81,11 +92,11 @@ def to_sb3(learner: TD3, buffer_size: int) -> SB3TD3:
         batch_size=config.batch,
         tau=config.polyak,
         gamma=config.discount,
-        action_noise=NormalActionNoise(np.zeros(learner.action_dim), np.full(learner.action_dim, config.noise)),
+        action_noise=noise,
         policy_delay=config.actor_every,
         target_policy_noise=config.target_noise,
         target_noise_clip=config.target_clip,
-        policy_kwargs={"net_arch": list(config.hidden)},
+        policy_kwargs={"net_arch": list(config.hidden), "n_critics": config.critics},
         device="cpu",
     )
     model.actor.mu.load_state_dict(mlp_state(learner.actor, 0))

@@ -37,7 +37,10 @@ WIDE = (*PIXELS, "num_envs=2")
 STATE = (*TINY, "task=push", "encoder=oracle", "frame=slow")
 OVERLAPPED = (*PIXELS, "run.overlap=true")
 WARP = (*WIDE, "engine=warp")
-KINDS = {"pixels": PIXELS, "two worlds": WIDE, "state": STATE, "overlapped": OVERLAPPED, "warp": WARP}
+DRIFTING = (*STATE, "learner=ddpg", "num_envs=2")
+KINDS = {
+    "pixels": PIXELS, "two worlds": WIDE, "state": STATE, "overlapped": OVERLAPPED, "warp": WARP, "drifting": DRIFTING,
+}  # fmt: skip
 
 PATIENCE = 120.0
 """Seconds after which something that was waited for is not coming."""
