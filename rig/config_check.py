@@ -10,6 +10,7 @@ from rig.envs.camera import CAMERAS
 from rig.errors import UserError
 from rig.learners.actions import BOUNDS, NOISES
 from rig.learners.inputs import WIDTHS
+from rig.learners.sb3 import need
 
 
 class Range(NamedTuple):
@@ -134,6 +135,8 @@ def _check_fit(config: RunConfig) -> None:
     if size % unit:
         wanted, near = f"a multiple of {unit} for encoder={config.encoder.name}", max(32, round(size / unit) * unit)
         raise UserError(f"task.size must be {wanted}, got {size}; try task.size={near}")
+    if config.learner.name.startswith("sb3_"):
+        need(f"learner={config.learner.name}")  # said before the encoder is trained
     if 0 < config.steps <= random_steps:
         raise UserError(
             f"random_steps={random_steps} leaves none of steps={config.steps} to learn in; try random_steps={config.steps // 10}"

@@ -21,17 +21,16 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import gymnasium
 import numpy as np
-from gymnasium import spaces
 from torch import Tensor
 
 from rig import files
 from rig.commands import load_config, load_policy
 from rig.errors import UserError
 from rig.learners import TD3
+from rig.learners.sb3 import make_td3, need
 from rig.nets import Ensemble
 
 if TYPE_CHECKING:
@@ -72,11 +71,9 @@ def to_sb3(learner: TD3, buffer_size: int) -> SB3TD3:
     Observations are what `learner.inputs` gives; `buffer_size` is in transitions. Left out, for want of a counterpart: the
     share of uniform behaviour actions. Raises UserError where stable-baselines3 is not installed.
     """
-    try:
-        from stable_baselines3 import TD3 as SB3TD3
-        from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
-    except ImportError as error:
-        raise UserError("exporting needs stable-baselines3, which is not installed; type pip install 'rig-rl[sb3]'") from error
+    need("exporting")
+    from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
+
     config = learner.config
     mean, spread = np.zeros(learner.action_dim), np.full(learner.action_dim, config.noise)
     if config.noise_kind == "ou":
@@ -84,20 +81,8 @@ def to_sb3(learner: TD3, buffer_size: int) -> SB3TD3:
         noise = OrnsteinUhlenbeckActionNoise(mean, spread * (1 - (1 - theta) ** 2) ** 0.5, theta, dt=1.0)
     else:
         noise = NormalActionNoise(mean, spread)
-    model = SB3TD3(
-        "MlpPolicy",
-        _Spaces(learner.actor.weights[0].shape[1], learner.action_dim),
-        learning_rate=config.learning_rate,
-        buffer_size=buffer_size,
-        batch_size=config.batch,
-        tau=config.polyak,
-        gamma=config.discount,
-        action_noise=noise,
-        policy_delay=config.actor_every,
-        target_policy_noise=config.target_noise,
-        target_noise_clip=config.target_clip,
-        policy_kwargs={"net_arch": list(config.hidden), "n_critics": config.critics},
-        device="cpu",
+    model = make_td3(
+        config, learner.actor.weights[0].shape[1], learner.action_dim, buffer_size=buffer_size, action_noise=noise
     )
     model.actor.mu.load_state_dict(mlp_state(learner.actor, 0))
     model.actor_target.mu.load_state_dict(mlp_state(learner.target_actor, 0))
@@ -114,11 +99,3 @@ def mlp_state(ensemble: Ensemble, member: int) -> dict[str, Tensor]:
     for layer, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True)):
         state |= {f"{2 * layer}.weight": weight[member].T, f"{2 * layer}.bias": bias[member, 0]}
     return state
-
-
-class _Spaces(gymnasium.Env[Any, Any]):
-    """What stable-baselines3 asks an environment for before training: its spaces. Never reset nor stepped."""
-
-    def __init__(self, observation_dim: int, action_dim: int) -> None:
-        self.observation_space = spaces.Box(-np.inf, np.inf, (observation_dim,), np.float32)
-        self.action_space = spaces.Box(-1.0, 1.0, (action_dim,), np.float32)

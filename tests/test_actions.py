@@ -59,7 +59,7 @@ def test_drifting_noise_is_as_wide_from_the_first_step_on_and_forgets_at_its_rat
     assert all(float(common.abs()) < 0.05 * 0.25**2 for common in between), "worlds and components go their own ways"
 
 
-@pytest.mark.parametrize("name", ["td3", "ddpg"])
+@pytest.mark.parametrize("name", ["td3", "ddpg", "sb3_td3"])
 def test_drifting_noise_goes_on_from_a_checkpoint_in_every_world(name: str) -> None:
     entry: Any = LEARNERS[name]
     learner, other = (entry(entry.Config(noise_kind="ou", uniform=0.3), LATENT, ACTION, draws(0)) for _ in range(2))

@@ -120,7 +120,7 @@ def paid_for_the_goal(generator: torch.Generator) -> Batch:
 
 
 def test_the_policy_does_what_the_goal_says(name: str, seed: int) -> None:
-    learner = learn(name, seed, paid_for_the_goal, 400, discount=0.0)
+    learner = learn(name, seed, paid_for_the_goal, 600, discount=0.0)
     goal = torch.linspace(-0.9, 0.9, 50)[:, None]
     latent = uniform(torch.Generator().manual_seed(9))[:50]
     assert (learner.act(latent, goal) - goal).abs().mean() < 0.08

@@ -38,8 +38,10 @@ STATE = (*TINY, "task=push", "encoder=oracle", "frame=slow")
 OVERLAPPED = (*PIXELS, "run.overlap=true")
 WARP = (*WIDE, "engine=warp")
 DRIFTING = (*STATE, "learner=ddpg", "num_envs=2")
+SB3 = {name: (*STATE, f"learner={name}", "learner.hidden=[32]") for name in ("sb3_td3", "sb3_sac")}
 KINDS = {
     "pixels": PIXELS, "two worlds": WIDE, "state": STATE, "overlapped": OVERLAPPED, "warp": WARP, "drifting": DRIFTING,
+    **SB3,
 }  # fmt: skip
 
 PATIENCE = 120.0
