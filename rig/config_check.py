@@ -11,6 +11,7 @@ from rig.errors import UserError
 from rig.learners.actions import BOUNDS, NOISES
 from rig.learners.inputs import WIDTHS
 from rig.learners.sb3 import need
+from rig.learners.values import CRITICS
 
 
 class Range(NamedTuple):
@@ -70,6 +71,7 @@ RANGES: dict[str, Range] = {
     "learner.hidden": COUNT,
     "learner.learning_rate": POSITIVE,
     "learner.anneal": COUNT_OR_NONE,
+    "learner.reset_every": COUNT_OR_NONE,
     "learner.batch": COUNT,
     "learner.discount": SHARE,
     "learner.polyak": SHARE,
@@ -90,6 +92,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "encoder.training.precision": ("auto", "float32", "bfloat16"),
     "learner.goal_input": tuple(WIDTHS),
     "learner.action": BOUNDS,
+    "learner.critic": CRITICS,
     "learner.noise_kind": NOISES,
     "learner.precision": ("float32", "bfloat16", "auto"),
     "learner.compile": ("auto", "on", "off"),

@@ -60,13 +60,16 @@ def export_sb3(run: Path, out: Path) -> int:
     model.save(file)
     files.write(out, file.getvalue())
     print(f"policy after {loaded.step} env steps, for stable_baselines3.TD3.load: {out}")
-    if learner.config.layer_norm:
-        print("critics left untrained in it: stable-baselines3 has no LayerNorm for them; only training on would miss them")
+    if not plain_critics(learner):
+        print(
+            "critics left untrained in it: stable-baselines3 has neither LayerNorm nor classification for them; "
+            "only training on would miss them"
+        )
     return 0
 
 
 def to_sb3(learner: TD3, buffer_size: int) -> SB3TD3:
-    """A stable-baselines3 TD3 with the learner's settings, actor and target actor, and critics where they have no LayerNorm.
+    """A stable-baselines3 TD3 with the learner's settings, actor and target actor, and critics where they are `plain_critics`.
 
     Observations are what `learner.inputs` gives; `buffer_size` is in transitions. Left out, for want of a counterpart: the
     share of uniform behaviour actions. Raises UserError where stable-baselines3 is not installed.
@@ -86,11 +89,16 @@ def to_sb3(learner: TD3, buffer_size: int) -> SB3TD3:
     )
     model.actor.mu.load_state_dict(mlp_state(learner.actor, 0))
     model.actor_target.mu.load_state_dict(mlp_state(learner.target_actor, 0))
-    if not config.layer_norm:
+    if plain_critics(learner):
         for theirs, ours in ((model.critic, learner.critics), (model.critic_target, learner.target_critics)):
             for member, network in enumerate(theirs.q_networks):
                 network.load_state_dict(mlp_state(ours, member))
     return model
+
+
+def plain_critics(learner: TD3) -> bool:
+    """Whether stable-baselines3 has such critics."""
+    return not learner.config.layer_norm and learner.config.critic == "mse"
 
 
 def mlp_state(ensemble: Ensemble, member: int) -> dict[str, Tensor]:

@@ -128,6 +128,13 @@ def test_critics_that_cannot_go_along_are_named(seeing: Path, tmp_path: Path, ca
     assert len(lines) == 2 and "critics left untrained" in lines[1] and "LayerNorm" in lines[1]
 
 
+def test_critics_that_classify_stay_behind() -> None:
+    learner = TD3(TD3Config(layer_norm=False, critic="hl_gauss"), 2, 2, torch.Generator().manual_seed(0))
+    model = export.to_sb3(learner, 1)
+    observation = torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(model.actor(observation), learner.actor(observation)[0].tanh(), rtol=0, atol=1e-6)
+
+
 def test_the_settings_go_along(knowing: Path, tmp_path: Path) -> None:
     export.export_sb3(knowing, tmp_path / "policy.zip")
     model, config = SB3TD3.load(tmp_path / "policy.zip", device="cpu"), load_config(knowing).learner
