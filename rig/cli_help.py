@@ -102,7 +102,16 @@ def rows(settings: Any, path: str) -> list[Row]:
 
 
 def comments(kind: type[Any]) -> dict[str, str]:
-    """The comment at the end of each field's line, by the field's name."""
+    """The comment at the end of each field's line, by the field's name; a field that is inherited has its own class's."""
+    notes: dict[str, str] = {}
+    for ancestor in reversed(kind.__mro__):
+        if is_dataclass(ancestor):
+            notes |= _own_comments(ancestor)
+    return notes
+
+
+def _own_comments(kind: type[Any]) -> dict[str, str]:
+    """The comments of the fields that a class defines itself."""
     try:
         source = textwrap.dedent(inspect.getsource(kind))
     except OSError:  # made at run time: there is no source

@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 from rig.config import GymTaskConfig, RunConfig
 from rig.envs.camera import CAMERAS
 from rig.errors import UserError
+from rig.learners.actions import BOUNDS, NOISES
 from rig.learners.inputs import WIDTHS
+from rig.learners.sb3 import need
+from rig.learners.values import CRITICS
 
 
 class Range(NamedTuple):
@@ -68,13 +71,16 @@ RANGES: dict[str, Range] = {
     "learner.hidden": COUNT,
     "learner.learning_rate": POSITIVE,
     "learner.anneal": COUNT_OR_NONE,
+    "learner.reset_every": COUNT_OR_NONE,
     "learner.batch": COUNT,
     "learner.discount": SHARE,
     "learner.polyak": SHARE,
     "learner.actor_every": COUNT,
+    "learner.critics": COUNT,
     "learner.target_noise": Range(0),
     "learner.target_clip": Range(0),
     "learner.noise": Range(0),
+    "learner.noise_reversion": SHARE,
     "learner.uniform": SHARE,
     "learner.temperature": POSITIVE,
     "learner.target_entropy": Range(-20, 0.69),
@@ -85,6 +91,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "collect.reset": ("start", "random"),
     "encoder.training.precision": ("auto", "float32", "bfloat16"),
     "learner.goal_input": tuple(WIDTHS),
+    "learner.action": BOUNDS,
+    "learner.critic": CRITICS,
+    "learner.noise_kind": NOISES,
     "learner.precision": ("float32", "bfloat16", "auto"),
     "learner.compile": ("auto", "on", "off"),
     "replay.memory": ("device", "host", "disk"),
@@ -129,6 +138,8 @@ def _check_fit(config: RunConfig) -> None:
     if size % unit:
         wanted, near = f"a multiple of {unit} for encoder={config.encoder.name}", max(32, round(size / unit) * unit)
         raise UserError(f"task.size must be {wanted}, got {size}; try task.size={near}")
+    if config.learner.name.startswith("sb3_"):
+        need(f"learner={config.learner.name}")  # said before the encoder is trained
     if 0 < config.steps <= random_steps:
         raise UserError(
             f"random_steps={random_steps} leaves none of steps={config.steps} to learn in; try random_steps={config.steps // 10}"

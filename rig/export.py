@@ -21,17 +21,16 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import gymnasium
 import numpy as np
-from gymnasium import spaces
 from torch import Tensor
 
 from rig import files
 from rig.commands import load_config, load_policy
 from rig.errors import UserError
 from rig.learners import TD3
+from rig.learners.sb3 import make_td3, need
 from rig.nets import Ensemble
 
 if TYPE_CHECKING:
@@ -44,57 +43,62 @@ def export_sb3(run: Path, out: Path) -> int:
     Its `predict` gives the run's own actions for what the learner's `inputs` makes of the agent coordinates of what is seen and
     of the goal (see the module's docstring). The settings of TD3 go along; the optimisers' moments and the replay memory do not.
 
-    Raises UserError where stable-baselines3 is missing, the learner is not TD3, or `out` cannot be written.
+    Raises UserError where stable-baselines3 is missing, the learner is not TD3 (or DDPG) with a tanh, or `out` cannot be written.
     """
     config = load_config(run)
     _, policy, loaded = load_policy(run, config, None)
     learner = policy.learner
     if not isinstance(learner, TD3):
-        raise UserError(f"{run} was trained by learner {config.learner.name}; --to sb3 takes runs of learner=td3")
+        raise UserError(f"{run} was trained by learner {config.learner.name}; --to sb3 takes runs of learner=td3 or ddpg")
+    if learner.config.action != "tanh":
+        raise UserError(
+            f"{run} was trained with learner.action={learner.config.action}; --to sb3 takes learner.action=tanh, "
+            "which stable-baselines3's actors end in"
+        )
     model = to_sb3(learner, config.replay.capacity)
     file = io.BytesIO()
     model.save(file)
     files.write(out, file.getvalue())
     print(f"policy after {loaded.step} env steps, for stable_baselines3.TD3.load: {out}")
-    if learner.config.layer_norm:
-        print("critics left untrained in it: stable-baselines3 has no LayerNorm for them; only training on would miss them")
+    if not plain_critics(learner):
+        print(
+            "critics left untrained in it: stable-baselines3 has neither LayerNorm nor classification for them; "
+            "only training on would miss them"
+        )
     return 0
 
 
 def to_sb3(learner: TD3, buffer_size: int) -> SB3TD3:
-    """A stable-baselines3 TD3 with the learner's settings, actor and target actor, and critics where they have no LayerNorm.
+    """A stable-baselines3 TD3 with the learner's settings, actor and target actor, and critics where they are `plain_critics`.
 
     Observations are what `learner.inputs` gives; `buffer_size` is in transitions. Left out, for want of a counterpart: the
     share of uniform behaviour actions. Raises UserError where stable-baselines3 is not installed.
     """
-    try:
-        from stable_baselines3 import TD3 as SB3TD3
-        from stable_baselines3.common.noise import NormalActionNoise
-    except ImportError as error:
-        raise UserError("exporting needs stable-baselines3, which is not installed; type pip install 'rig-rl[sb3]'") from error
+    need("exporting")
+    from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
+
     config = learner.config
-    model = SB3TD3(
-        "MlpPolicy",
-        _Spaces(learner.actor.weights[0].shape[1], learner.action_dim),
-        learning_rate=config.learning_rate,
-        buffer_size=buffer_size,
-        batch_size=config.batch,
-        tau=config.polyak,
-        gamma=config.discount,
-        action_noise=NormalActionNoise(np.zeros(learner.action_dim), np.full(learner.action_dim, config.noise)),
-        policy_delay=config.actor_every,
-        target_policy_noise=config.target_noise,
-        target_noise_clip=config.target_clip,
-        policy_kwargs={"net_arch": list(config.hidden)},
-        device="cpu",
+    mean, spread = np.zeros(learner.action_dim), np.full(learner.action_dim, config.noise)
+    if config.noise_kind == "ou":
+        theta = config.noise_reversion
+        noise = OrnsteinUhlenbeckActionNoise(mean, spread * (1 - (1 - theta) ** 2) ** 0.5, theta, dt=1.0)
+    else:
+        noise = NormalActionNoise(mean, spread)
+    model = make_td3(
+        config, learner.actor.weights[0].shape[1], learner.action_dim, buffer_size=buffer_size, action_noise=noise
     )
     model.actor.mu.load_state_dict(mlp_state(learner.actor, 0))
     model.actor_target.mu.load_state_dict(mlp_state(learner.target_actor, 0))
-    if not config.layer_norm:
+    if plain_critics(learner):
         for theirs, ours in ((model.critic, learner.critics), (model.critic_target, learner.target_critics)):
             for member, network in enumerate(theirs.q_networks):
                 network.load_state_dict(mlp_state(ours, member))
     return model
+
+
+def plain_critics(learner: TD3) -> bool:
+    """Whether stable-baselines3 has such critics."""
+    return not learner.config.layer_norm and learner.config.critic == "mse"
 
 
 def mlp_state(ensemble: Ensemble, member: int) -> dict[str, Tensor]:
@@ -103,11 +107,3 @@ def mlp_state(ensemble: Ensemble, member: int) -> dict[str, Tensor]:
     for layer, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True)):
         state |= {f"{2 * layer}.weight": weight[member].T, f"{2 * layer}.bias": bias[member, 0]}
     return state
-
-
-class _Spaces(gymnasium.Env[Any, Any]):
-    """What stable-baselines3 asks an environment for before training: its spaces. Never reset nor stepped."""
-
-    def __init__(self, observation_dim: int, action_dim: int) -> None:
-        self.observation_space = spaces.Box(-np.inf, np.inf, (observation_dim,), np.float32)
-        self.action_space = spaces.Box(-1.0, 1.0, (action_dim,), np.float32)

@@ -82,11 +82,12 @@ def remember(agent: RIG, verdict: Verdict, cache: Path, monkeypatch: pytest.Monk
 
 @needs_compiler
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("name", list(LEARNERS))
+@pytest.mark.parametrize("name", [name for name, entry in LEARNERS.items() if entry.steps])
 def test_compiled_updates_are_the_same(name: str, device: str) -> None:
     """Ten updates from the same weights: metrics, weights and Adam's memory, and back to the code as written."""
     entry: Any = LEARNERS[name]
-    plain, fast = (entry(entry.Config(hidden=(32, 16)), LATENT, ACTION, draws(0)).to(device) for _ in range(2))
+    settings = {"action": "clip"} if name == "ddpg" else {}
+    plain, fast = (entry(entry.Config(hidden=(32, 16), **settings), LATENT, ACTION, draws(0)).to(device) for _ in range(2))
     fast.compile_steps(True)
     generators = [torch.Generator(device).manual_seed(4) for _ in range(2)]
     assert fast.compiled and not plain.compiled

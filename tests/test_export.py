@@ -19,7 +19,8 @@ from rig.config import RunConfig
 from rig.config_io import from_mapping
 from rig.errors import UserError
 from rig.evaluate import Policy
-from rig.learners import TD3, Learner
+from rig.learners import DDPG, TD3, Learner
+from rig.learners.ddpg import DDPGConfig
 from rig.learners.td3 import TD3Config
 from rig.types import Batch
 
@@ -127,6 +128,13 @@ def test_critics_that_cannot_go_along_are_named(seeing: Path, tmp_path: Path, ca
     assert len(lines) == 2 and "critics left untrained" in lines[1] and "LayerNorm" in lines[1]
 
 
+def test_critics_that_classify_stay_behind() -> None:
+    learner = TD3(TD3Config(layer_norm=False, critic="hl_gauss"), 2, 2, torch.Generator().manual_seed(0))
+    model = export.to_sb3(learner, 1)
+    observation = torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(model.actor(observation), learner.actor(observation)[0].tanh(), rtol=0, atol=1e-6)
+
+
 def test_the_settings_go_along(knowing: Path, tmp_path: Path) -> None:
     export.export_sb3(knowing, tmp_path / "policy.zip")
     model, config = SB3TD3.load(tmp_path / "policy.zip", device="cpu"), load_config(knowing).learner
@@ -135,6 +143,24 @@ def test_the_settings_go_along(knowing: Path, tmp_path: Path) -> None:
     assert (model.target_policy_noise, model.target_noise_clip) == (config.target_noise, config.target_clip)
     assert model.action_noise is not None and model.buffer_size == 500
     assert np.std([model.action_noise() for _ in range(2000)]) == pytest.approx(0.3, rel=0.1)
+
+
+def test_ddpg_goes_along_with_its_one_critic_and_its_drifting_noise() -> None:
+    model = export.to_sb3(DDPG(DDPGConfig(noise=0.3), 2, 2, torch.Generator().manual_seed(0)), 1)
+    assert (len(model.critic.q_networks), model.policy_delay, model.target_policy_noise) == (1, 1, 0.0)
+    assert model.action_noise is not None
+    noise = np.array([model.action_noise() for _ in range(20_000)])
+    assert noise.std() == pytest.approx(0.3, rel=0.1)
+    assert (noise[1:] * noise[:-1]).mean() / np.square(noise).mean() == pytest.approx(0.85, abs=0.02)
+
+
+def test_an_actor_without_a_tanh_is_refused(knowing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    representation, policy, loaded = load_policy(knowing, load_config(knowing), None)
+    cut = policy._replace(learner=TD3(TD3Config(action="clip"), policy.frame.dim, 2, torch.Generator()))
+    monkeypatch.setattr(export, "load_policy", lambda *_: (representation, cut, loaded))
+    with pytest.raises(UserError, match=r"learner\.action=clip; --to sb3 takes learner\.action=tanh"):
+        export.export_sb3(knowing, tmp_path / "policy.zip")
+    assert not (tmp_path / "policy.zip").exists()
 
 
 def test_a_file_that_cannot_be_written(knowing: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rig.export import to_sb3
 from rig.learners import LEARNERS, TD3, Learner
+from rig.learners.ddpg import DDPGConfig
 from rig.learners.td3 import TD3Config
 from rig.nets import Adam, Ensemble
 from rig.tensors import pack, unpack
@@ -69,7 +70,7 @@ def test_explores_only_with_a_generator_which_alone_decides_how(name: str) -> No
     assert first.shape == (500, ACTION) and first.dtype == torch.float32 and not first.requires_grad
     assert first.abs().max() <= 1
     assert not torch.equal(first, second) and not torch.equal(first, learner.act(latent, goal))
-    assert torch.equal(first, learner.act(latent, goal, draws(3)))
+    assert torch.equal(first, make(name).act(latent, goal, draws(3)))
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -100,13 +101,16 @@ def test_the_seed_decides_the_weights(name: str) -> None:
 @pytest.mark.parametrize("updates", [0, 1, 5])
 def test_goes_on_exactly_from_its_state(name: str, updates: int, on_disk: bool) -> None:
     one, other = make(name), make(name, seed=9)
+    worlds = torch.randn(2, 3, LATENT, generator=draws(2))
     for batch in batches(updates):
         one.update(batch, draws(4))
+        one.act(*worlds, draws(4))
     state = one.state_dict()
     other.load_state_dict(unpack(pack(state)) if on_disk else state)
     generators = draws(5), draws(5)
     for batch in batches(5, seed=6):
         metrics = [learner.update(batch, generator) for learner, generator in zip((one, other), generators, strict=True)]
+        assert torch.equal(one.act(*worlds, generators[0]), other.act(*worlds, generators[1]))
         assert metrics[0].keys() == metrics[1].keys()
         assert all(torch.equal(value, metrics[1][key]) for key, value in metrics[0].items())
     states = one.state_dict(), other.state_dict()
@@ -114,6 +118,7 @@ def test_goes_on_exactly_from_its_state(name: str, updates: int, on_disk: bool) 
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 
+@pytest.mark.parametrize("name", [name for name, entry in LEARNERS.items() if hasattr(entry.Config, "precision")])
 def test_low_precision_is_nearly_the_same_and_leaves_weights_in_full(name: str) -> None:
     """One update from the same weights: losses within bfloat16's three digits, not equal, and every tensor still float32."""
     entry: Any = LEARNERS[name]
@@ -169,7 +174,7 @@ def weights_of(sides: Sides) -> tuple[Named, Named]:
     ours, theirs = sides
     mine = prefixed("actor", layers(ours.actor, 0, False)) | prefixed("target_actor", layers(ours.target_actor, 0, False))
     its = prefixed("actor", theirs.actor.mu.state_dict()) | prefixed("target_actor", theirs.actor_target.mu.state_dict())
-    for member in range(2):
+    for member in range(ours.config.critics):
         mine |= prefixed(f"critic{member}", layers(ours.critics, member, False))
         mine |= prefixed(f"target_critic{member}", layers(ours.target_critics, member, False))
         its |= prefixed(f"critic{member}", theirs.critic.q_networks[member].state_dict())
@@ -198,11 +203,11 @@ def watch_gradients(sides: Sides, mine: Named, its: Named) -> None:
         return {key: parameter.grad for key, parameter in network.named_parameters() if parameter.grad is not None}
 
     def note_my_critics() -> None:
-        for member in range(2):
+        for member in range(ours.config.critics):
             mine.update(prefixed(f"critic{member}", layers(ours.critics, member, True)))
 
     def note_its_critics(*_: object) -> None:
-        for member in range(2):
+        for member in range(ours.config.critics):
             its.update(prefixed(f"critic{member}", grads(theirs.critic.q_networks[member])))
 
     watch_steps(ours.critic_optimiser, note_my_critics)
@@ -211,9 +216,8 @@ def watch_gradients(sides: Sides, mine: Named, its: Named) -> None:
     theirs.actor.optimizer.register_step_pre_hook(lambda *_: its.update(prefixed("actor", grads(theirs.actor.mu))))
 
 
-def both(updates: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Trained, Trained]]:
+def both(config: TD3Config, updates: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Trained, Trained]]:
     """Train both for some updates on the same batches and smoothing noise; yield what was seen of each, after each."""
-    config = TD3Config(hidden=(256, 256), layer_norm=False, learning_rate=1e-3, discount=0.97, polyak=0.03)
     ours = TD3(config, LATENT, ACTION, draws(0))
     # Were targets and online weights alike, a swap of them would go unseen; were no target action near ±1, a lack of clipping.
     for target, spread in ((ours.target_actor, 0.1), (ours.target_critics, 0.02)):
@@ -252,10 +256,13 @@ def assert_same(mine: Named, its: Named, tolerance: float) -> None:
         torch.testing.assert_close(value, its[key], rtol=tolerance, atol=tolerance, msg=lambda text, key=key: f"{key}: {text}")
 
 
-def test_td3_is_stable_baselines3s(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [TD3Config, DDPGConfig])
+def test_td3_is_stable_baselines3s(kind: type[TD3Config], monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses, gradients and weights over ten updates: smoothing, minimum of targets, delay and polyak step all take part."""
-    steps = list(both(10, monkeypatch))
-    assert [set(mine.losses) for mine, _ in steps[:2]] == [{"critic_loss"}, {"critic_loss", "actor_loss"}]
+    config = kind(hidden=(256, 256), layer_norm=False, learning_rate=1e-3, discount=0.97, polyak=0.03)
+    steps = list(both(config, 10, monkeypatch))
+    late = set[str]() if kind is DDPGConfig else {"actor_loss"}
+    assert [set(mine.losses) for mine, _ in steps[:2]] == [{"critic_loss", "actor_loss"} - late, {"critic_loss", "actor_loss"}]
     for mine, its in steps:
         assert_same(mine.losses, its.losses, 1e-5)
         assert_same(mine.gradients, its.gradients, 1e-5)
@@ -265,64 +272,10 @@ def test_td3_is_stable_baselines3s(monkeypatch: pytest.MonkeyPatch) -> None:
         assert moved > 1e-4, f"{key} has not been trained: nothing was compared"
 
 
-# ---- networks ----
-
-
-@pytest.mark.parametrize("layer_norm", [True, False])
-def test_an_ensemble_is_plain_modules_side_by_side(layer_norm: bool) -> None:
-    """Outputs, and gradients of inputs and parameters, of each member against nn.Linear, nn.LayerNorm and nn.ReLU."""
-    ensemble = Ensemble(3, (5, 16, 8, 2), layer_norm=layer_norm, generator=draws(0))
-    generator = draws(1)
-    with torch.no_grad():
-        for parameter in (*ensemble.gains, *ensemble.shifts):
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
-    x = torch.randn(10, 5, generator=generator)
-    goal = torch.randn(3, 10, 2, generator=generator)
-    mine = x.clone().requires_grad_()
-    output = ensemble(mine)
-    ((output - goal) ** 2).sum().backward()
-    its = x.clone().requires_grad_()
-    members = [reference(ensemble, member) for member in range(3)]
-    expected = torch.stack([network(its) for network in members])
-    ((expected - goal) ** 2).sum().backward()
-    torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(ensemble(x, members=1), expected[:1], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(mine.grad, its.grad, rtol=1e-5, atol=1e-4)
-    for member, network in enumerate(members):
-        linear = [layer for layer in network if isinstance(layer, nn.Linear)]
-        norms = [layer for layer in network if isinstance(layer, nn.LayerNorm)]
-        assert len(norms) == (2 if layer_norm else 0)
-        pairs = [(weight.grad[member].T, layer.weight.grad) for weight, layer in zip(ensemble.weights, linear, strict=True)]
-        pairs += [(bias.grad[member, 0], layer.bias.grad) for bias, layer in zip(ensemble.biases, linear, strict=True)]
-        pairs += [(gain.grad[member, 0], layer.weight.grad) for gain, layer in zip(ensemble.gains, norms, strict=True)]
-        pairs += [(shift.grad[member, 0], layer.bias.grad) for shift, layer in zip(ensemble.shifts, norms, strict=True)]
-        for gradient, wanted in pairs:
-            torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-4)
-
-
-def reference(ensemble: Ensemble, member: int) -> nn.Sequential:
-    modules: list[nn.Module] = []
-    for index, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True)):
-        linear = nn.Linear(weight.shape[1], weight.shape[2])
-        linear.load_state_dict({"weight": weight[member].T, "bias": bias[member, 0]})
-        modules.append(linear)
-        if index == len(ensemble.weights) - 1:
-            break
-        if ensemble.layer_norm:
-            norm = nn.LayerNorm(weight.shape[2])
-            norm.load_state_dict({"weight": ensemble.gains[index][member, 0], "bias": ensemble.shifts[index][member, 0]})
-            modules.append(norm)
-        modules.append(nn.ReLU())
-    return nn.Sequential(*modules)
-
-
 def test_td3_with_layer_norm_has_it_in_the_critics_and_not_the_actor() -> None:
     learner = TD3(TD3Config(layer_norm=True), LATENT, ACTION, draws(0))
     assert [ensemble.layer_norm for ensemble in (learner.critics, learner.target_critics)] == [True, True]
     assert not learner.actor.layer_norm and not learner.target_actor.layer_norm
-
-
-# ---- TD3's own behaviour ----
 
 
 def test_td3_explores_by_a_gaussian_and_a_share_of_uniform_actions() -> None:

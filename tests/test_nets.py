@@ -1,4 +1,4 @@
-"""Adam with its memory as buffers, and its learning rate on the way down."""
+"""Networks against plain modules; Adam with its memory as buffers, and its learning rate on the way down."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from rig.nets import Adam
+from rig.nets import Adam, Ensemble
+from tests.test_learners import draws
 
 
 @pytest.mark.parametrize("anneal", [0, 10])
@@ -21,3 +22,51 @@ def test_adam_is_pytorchs_with_a_learning_rate_that_falls_to_a_tenth_and_stays(a
         reference.step()
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
     assert abs(float(ours[0].detach()) - 1) > 0.3
+
+
+@pytest.mark.parametrize("layer_norm", [True, False])
+def test_an_ensemble_is_plain_modules_side_by_side(layer_norm: bool) -> None:
+    """Outputs, and gradients of inputs and parameters, of each member against nn.Linear, nn.LayerNorm and nn.ReLU."""
+    ensemble = Ensemble(3, (5, 16, 8, 2), layer_norm=layer_norm, generator=draws(0))
+    generator = draws(1)
+    with torch.no_grad():
+        for parameter in (*ensemble.gains, *ensemble.shifts):
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    x = torch.randn(10, 5, generator=generator)
+    goal = torch.randn(3, 10, 2, generator=generator)
+    mine = x.clone().requires_grad_()
+    output = ensemble(mine)
+    ((output - goal) ** 2).sum().backward()
+    its = x.clone().requires_grad_()
+    members = [reference(ensemble, member) for member in range(3)]
+    expected = torch.stack([network(its) for network in members])
+    ((expected - goal) ** 2).sum().backward()
+    torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ensemble(x, members=1), expected[:1], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(mine.grad, its.grad, rtol=1e-5, atol=1e-4)
+    for member, network in enumerate(members):
+        linear = [layer for layer in network if isinstance(layer, nn.Linear)]
+        norms = [layer for layer in network if isinstance(layer, nn.LayerNorm)]
+        assert len(norms) == (2 if layer_norm else 0)
+        pairs = [(weight.grad[member].T, layer.weight.grad) for weight, layer in zip(ensemble.weights, linear, strict=True)]
+        pairs += [(bias.grad[member, 0], layer.bias.grad) for bias, layer in zip(ensemble.biases, linear, strict=True)]
+        pairs += [(gain.grad[member, 0], layer.weight.grad) for gain, layer in zip(ensemble.gains, norms, strict=True)]
+        pairs += [(shift.grad[member, 0], layer.bias.grad) for shift, layer in zip(ensemble.shifts, norms, strict=True)]
+        for gradient, wanted in pairs:
+            torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-4)
+
+
+def reference(ensemble: Ensemble, member: int) -> nn.Sequential:
+    modules: list[nn.Module] = []
+    for index, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True)):
+        linear = nn.Linear(weight.shape[1], weight.shape[2])
+        linear.load_state_dict({"weight": weight[member].T, "bias": bias[member, 0]})
+        modules.append(linear)
+        if index == len(ensemble.weights) - 1:
+            break
+        if ensemble.layer_norm:
+            norm = nn.LayerNorm(weight.shape[2])
+            norm.load_state_dict({"weight": ensemble.gains[index][member, 0], "bias": ensemble.shifts[index][member, 0]})
+            modules.append(norm)
+        modules.append(nn.ReLU())
+    return nn.Sequential(*modules)

@@ -23,6 +23,8 @@ class Learner(nn.Module, ABC):
     """
 
     config: Any
+    latent_dim: int
+    action_dim: int
     steps: ClassVar[tuple[str, ...]] = ()
     """Methods that an update consists of: tensors in, metrics out, nothing drawn at random; these can be compiled."""
 
@@ -40,6 +42,18 @@ class Learner(nn.Module, ABC):
     def inputs(self, latent: Tensor, goal: Tensor) -> Tensor:
         """What actor and critics are given of agent coordinates and goals f32[B, K]: see `goal_input`."""
         return goal_input(self.config.goal_input, latent, goal)
+
+    def begin_anew(self, generator: torch.Generator, keep: tuple[str, ...]) -> None:
+        """Weights, targets and moments of a new learner; entries of the state that begin with one of `keep` stay.
+
+        What is learnt again comes from the whole replay, without what the first batches left in the networks. It waits for the
+        device once. Source: Nikishin et al. 2022 (arXiv:2205.07802), which resets the whole agent too.
+        """
+        seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
+        kind: Any = type(self)
+        fresh: Learner = kind(self.config, self.latent_dim, self.action_dim, torch.Generator().manual_seed(seed))
+        kept = {name: value for name, value in self.state_dict().items() if name.startswith(keep)}
+        self.load_state_dict({**fresh.state_dict(), **kept})
 
     @property
     def compiled(self) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,7 @@ class SACConfig:
     goal_input: str = "absolute"  # as what the nets get the goal: absolute | relative | logarithmic: relative, near and far
     learning_rate: float = 1e-3  # Adam, actor, critics and temperature [Pong et al. 2019: 1e-3]
     anneal: int = 0  # updates over which the learning rate falls linearly to a tenth; 0: it stays
+    reset_every: int = 0  # updates after which all networks begin anew, the replay kept [Nikishin et al. 2022]; 0: never
     precision: str = "float32"  # of the updates' wide layers: float32 | bfloat16 | auto: bfloat16 where the hardware has it
     compile: str = "auto"  # updates as compiled code: on | off | auto: where measured to be faster here, in runs long enough
     batch: int = 128  # transitions an update
@@ -50,7 +53,7 @@ class SAC(Learner):
     def __init__(self, config: SACConfig, latent_dim: int, action_dim: int, generator: torch.Generator) -> None:
         super().__init__()
         self.config = config
-        self.action_dim = action_dim
+        self.latent_dim, self.action_dim = latent_dim, action_dim
         width = WIDTHS[config.goal_input] * latent_dim
         self.actor = Ensemble(1, (width, *config.hidden, 2 * action_dim), generator=generator)
         self.critics = Ensemble(
@@ -61,6 +64,7 @@ class SAC(Learner):
         self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, config.anneal)
         self.critic_optimiser = Adam(self.critics.parameters(), config.learning_rate, config.anneal)
         self.temperature_optimiser = Adam([self.log_temperature], config.learning_rate, config.anneal)
+        self.updates = 0
 
     def policy(self, policy_input: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Actions f32[B, A] for [latent, goal] f32[B, 2D] and standard normal noise f32[B, A], and their log-densities f32[B].
@@ -129,5 +133,20 @@ class SAC(Learner):
 
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """One step of critics, actor and temperature, and the targets' polyak step."""
+        if self.config.reset_every and self.updates and self.updates % self.config.reset_every == 0:
+            self.begin_anew(generator, keep=("updates",))
+        self.updates += 1
         now, after = (torch.randn(batch.action.shape, generator=generator, device=batch.action.device) for _ in range(2))
         return self.step(batch, now, after)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """All weights, target weights, Adam moments and, where it is counted for resets, the number of updates."""
+        counted = {"updates": torch.tensor(self.updates)} if self.config.reset_every else {}
+        return {**super().state_dict(*args, **kwargs), **counted}
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
+        """Put back what `state_dict` returned."""
+        rest = dict(state_dict)
+        if self.config.reset_every:
+            self.updates = int(rest.pop("updates"))
+        return super().load_state_dict(rest, strict, assign)

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from rig.learners.actions import Exploration, bounded, inverted
 from rig.learners.base import Learner
 from rig.learners.inputs import WIDTHS
+from rig.learners.values import BINS, Histogram
 from rig.nets import Adam, Ensemble, mixed_precision, polyak_update
 from rig.types import Batch
 
@@ -27,15 +29,21 @@ class TD3Config:
     goal_input: str = "absolute"  # as what the nets get the goal: absolute | relative | logarithmic: relative, near and far
     learning_rate: float = 1e-3  # Adam, actor and critics [Fujimoto et al. 2018]
     anneal: int = 0  # updates over which the learning rate falls linearly to a tenth; 0: it stays
+    reset_every: int = 0  # updates after which all networks begin anew, the replay kept [Nikishin et al. 2022]; 0: never
     precision: str = "float32"  # of the updates' wide layers: float32 | bfloat16 | auto: bfloat16 where the hardware has it
     compile: str = "auto"  # updates as compiled code: on | off | auto: where measured to be faster here, in runs long enough
     batch: int = 128  # transitions an update [Nair et al. 2018: 128]
     discount: float = 0.95  # per env step: a horizon of 20, about the steps that a reach or a push takes
     polyak: float = 0.01  # share of the online weights taken into the targets at each actor update
     actor_every: int = 2  # critic updates an actor update
+    critics: int = 2  # critics, whose least value counts; 1: no double Q
+    critic: str = "mse"  # how they learn values: mse | hl_gauss: by classification, over a histogram
+    action: str = "tanh"  # what keeps actions in [-1, 1]: tanh | clip: they are cut off, with inverted gradients beyond
     target_noise: float = 0.2  # std of the target policy's smoothing noise, action units
     target_clip: float = 0.5  # bound of that noise
-    noise: float = 0.2  # std of the Gaussian behaviour noise, action units
+    noise_kind: str = "gaussian"  # behaviour noise: gaussian | ou: Ornstein-Uhlenbeck, which leans the same way for a while
+    noise: float = 0.2  # std of the behaviour noise, action units
+    noise_reversion: float = 0.15  # share of noise_kind=ou that is lost an env step [Lillicrap et al. 2015: θ = .15]
     uniform: float = 0.2  # share of behaviour actions drawn uniformly instead
 
 
@@ -51,48 +59,53 @@ class TD3(Learner):
     def __init__(self, config: TD3Config, latent_dim: int, action_dim: int, generator: torch.Generator) -> None:
         super().__init__()
         self.config = config
-        self.action_dim = action_dim
+        self.latent_dim, self.action_dim = latent_dim, action_dim
         width = WIDTHS[config.goal_input] * latent_dim
         self.actor = Ensemble(1, (width, *config.hidden, action_dim), generator=generator)
-        self.critics = Ensemble(
-            2, (width + action_dim, *config.hidden, 1), layer_norm=config.layer_norm, generator=generator
-        )
+        self.histogram = Histogram() if config.critic == "hl_gauss" else None
+        sizes = (width + action_dim, *config.hidden, BINS if self.histogram else 1)
+        self.critics = Ensemble(config.critics, sizes, layer_norm=config.layer_norm, generator=generator)
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, -(-config.anneal // config.actor_every))
         self.critic_optimiser = Adam(self.critics.parameters(), config.learning_rate, config.anneal)
+        self.exploration = Exploration(config.noise_kind, config.noise, config.noise_reversion, config.uniform)
         self.updates = 0
 
     @torch.no_grad()
     def act(self, latent: Tensor, goal: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Actions f32[N, A] in [-1, 1]; with Gaussian noise and a share of uniform actions where a generator is given."""
-        action = torch.tanh(self.actor(self.inputs(latent, goal))[0])
-        if generator is None:
-            return action
-        noise = torch.randn(action.shape, generator=generator, device=action.device) * self.config.noise
-        uniform = torch.rand(action.shape, generator=generator, device=action.device) * 2 - 1
-        chance = torch.rand((len(action), 1), generator=generator, device=action.device)
-        return torch.where(chance < self.config.uniform, uniform, (action + noise).clamp(-1, 1))
+        """Actions f32[N, A] in [-1, 1]; with noise and a share of uniform ones where a generator is given."""
+        action = bounded(self.config.action, self.actor(self.inputs(latent, goal))[0])
+        return action if generator is None else self.exploration(action, generator)
+
+    def value(self, output: Tensor) -> Tensor:
+        """Q values f32[C, B] of what critics put out f32[C, B, 1], or f32[C, B, BINS] where they classify."""
+        return output[..., 0] if self.histogram is None else self.histogram.value(output)
 
     def critic_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Summed squared error of both critics against the smoothed, clipped double-Q target, and the Q values f32[2, B].
+        """Summed error of the C critics against the smoothed, clipped double-Q target, and the Q values f32[C, B].
 
         `noise` f32[B, A] is standard normal. Source: Fujimoto et al. 2018, Algorithm 1, lines 8-10.
         """
         with torch.no_grad():
             next_input = self.inputs(batch.next_latent, batch.goal)
             smoothing = (noise * self.config.target_noise).clamp(-self.config.target_clip, self.config.target_clip)
-            next_action = (torch.tanh(self.target_actor(next_input)[0]) + smoothing).clamp(-1, 1)
-            next_value = self.target_critics(torch.cat((next_input, next_action), 1))[..., 0].amin(0)
+            next_action = (bounded(self.config.action, self.target_actor(next_input)[0]) + smoothing).clamp(-1, 1)
+            next_value = self.value(self.target_critics(torch.cat((next_input, next_action), 1))).amin(0)
             target = batch.reward + self.config.discount * next_value
-        value = self.critics(torch.cat((self.inputs(batch.latent, batch.goal), batch.action), 1))[..., 0]
+        output = self.critics(torch.cat((self.inputs(batch.latent, batch.goal), batch.action), 1))
+        value = self.value(output)
+        if self.histogram is not None:
+            return self.histogram.loss(output, target), value
         return len(value) * mse_loss(value, target.expand_as(value)), value
 
     def actor_loss(self, batch: Batch) -> Tensor:
         """-mean Q1(s, π(s)): the deterministic policy gradient (Fujimoto et al. 2018, Algorithm 1, line 12)."""
         policy_input = self.inputs(batch.latent, batch.goal)
-        action = torch.tanh(self.actor(policy_input)[0])
-        return -self.critics(torch.cat((policy_input, action), 1), members=1).mean()
+        output = self.actor(policy_input)[0]
+        action = bounded(self.config.action, output)
+        loss = -self.value(self.critics(torch.cat((policy_input, action), 1), members=1)).mean()
+        return loss if self.config.action == "tanh" else inverted(loss, action, output)
 
     def critic_step(self, batch: Batch, noise: Tensor) -> dict[str, Tensor]:
         """One step of the critics."""
@@ -112,6 +125,10 @@ class TD3(Learner):
 
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """One critic step and, every `actor_every` updates, one actor step with the targets' polyak step."""
+        if self.histogram is not None and not self.updates:
+            self.histogram.fit(batch.reward, self.config.discount)
+        if self.config.reset_every and self.updates and self.updates % self.config.reset_every == 0:
+            self.begin_anew(generator, keep=("updates", "exploration.", "histogram."))
         noise = torch.randn(batch.action.shape, generator=generator, device=batch.action.device)
         metrics = self.critic_step(batch, noise)
         self.updates += 1

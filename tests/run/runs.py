@@ -37,7 +37,12 @@ WIDE = (*PIXELS, "num_envs=2")
 STATE = (*TINY, "task=push", "encoder=oracle", "frame=slow")
 OVERLAPPED = (*PIXELS, "run.overlap=true")
 WARP = (*WIDE, "engine=warp")
-KINDS = {"pixels": PIXELS, "two worlds": WIDE, "state": STATE, "overlapped": OVERLAPPED, "warp": WARP}
+DRIFTING = (*STATE, "learner=ddpg", "num_envs=2")
+SB3 = {name: (*STATE, f"learner={name}", "learner.hidden=[32]") for name in ("sb3_td3", "sb3_sac")}
+KINDS = {
+    "pixels": PIXELS, "two worlds": WIDE, "state": STATE, "overlapped": OVERLAPPED, "warp": WARP, "drifting": DRIFTING,
+    **SB3,
+}  # fmt: skip
 
 PATIENCE = 120.0
 """Seconds after which something that was waited for is not coming."""
