@@ -36,7 +36,7 @@ class Online:
 
     The encoder goes on from its weights. The frame follows it, so that agent coordinates go on meaning what they meant. That is
     why stored goals stay as they are: they are points in those coordinates. Decoding them by the old and encoding them by the
-    new encoder would lose what a reconstruction loses, and goals drawn anew would not be the ones that the stored actions were taken for.
+    new encoder would lose what a reconstruction loses, and goals drawn anew would not be those that the actions were taken for.
     Source: Nair et al. 2018, Algorithm 1, last lines; Pong et al. 2019, Algorithm 1 for the weights.
     """
 
