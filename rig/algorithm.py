@@ -15,9 +15,11 @@ from rig.envs import EpisodeLostError
 from rig.goals.base import GoalSampler
 from rig.goals.frame import LatentFrame
 from rig.learners.base import Learner
+from rig.online import Online
 from rig.replay.relabel import RelabelConfig
 from rig.replay.ring import Ring
 from rig.rewards import Reward
+from rig.skew import ALIKE, SkewConfig, effective_share, frame_weights
 from rig.types import Batch
 
 T = TypeVar("T")
@@ -84,22 +86,29 @@ def collect(
 
 
 def represent(
-    encoder: Encoder, goals: GoalSampler, frame: LatentFrame, observed: Tensor, generator: torch.Generator, report: Report
-) -> dict[str, float]:
-    """l. 2-3: train the encoder on observations [E, T, …], fit the prior p(z) and the latent frame to its means."""
-    metrics = encoder.fit(observed.flatten(0, 1), generator, report)
-    latent = encoder.encode(observed.flatten(0, 1)).unflatten(0, observed.shape[:2])
-    goals.fit(latent.flatten(0, 1))
-    frame.fit(latent, generator)
-    return metrics
+    encoder: Encoder, goals: GoalSampler, frame: LatentFrame, observed: Tensor, generator: torch.Generator, report: Report,
+    skew: SkewConfig = ALIKE,
+) -> dict[str, float]:  # fmt: skip
+    """l. 2-3: train the encoder on observations [E, T, …], fit the prior p(z) and the latent frame to its means.
+
+    The prior counts frames as `skew` weighs them (Skew-Fit): all alike by default.
+    """
+    every = observed.flatten(0, 1)
+    metrics = encoder.fit(every, generator, report)
+    latent = encoder.encode(every)
+    weight = frame_weights(skew, encoder, goals, every, latent, generator)
+    goals.fit(latent, weight)
+    frame.fit(latent.unflatten(0, observed.shape[:2]), generator)
+    return metrics if weight is None else {**metrics, "skew_effective_share": float(effective_share(weight))}
 
 
 class RIG:
     """l. 4 on: act towards imagined goals, store, relabel, learn.
 
-    Its whole state is in `env`, `replay`, `learner`, `generator` and `steps`: the codes and goals that it is acting on are
-    read back from the replay's open episodes. With `overlap` the worlds step, are filmed and encoded while the learner updates,
-    from all that was stored before: the same ratio of updates to steps, in the same order every time.
+    Its whole state is in `env`, `replay`, `learner`, `generator`, `steps` and `refitted`, and with `online` in encoder, prior and
+    frame: the codes and goals that it is acting on are read back from the replay's open episodes. With `overlap` the worlds step,
+    are filmed and encoded while the learner updates, from all that was stored before: the same ratio of updates to steps, in the
+    same order every time.
     """
 
     def __init__(
@@ -119,13 +128,16 @@ class RIG:
         hold: float,
         updates_per_step: int,
         overlap: bool = False,
+        online: Online | None = None,
     ) -> None:
         self.env, self.encoder, self.goals, self.frame = env, encoder, goals, frame
         self.reward, self.learner, self.replay, self.relabel = reward, learner, replay, relabel
         self.generator, self.batch, self.hold = generator, batch, hold
         self.random_steps, self.updates_per_step = random_steps, updates_per_step
         self.worker = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) if overlap else None
+        self.online = online
         self.steps = 0
+        self.refitted = 0  # `steps` at the last refit
 
     def code(self, observed: Tensor) -> Tensor:
         """Agent coordinates f32[N, K] of observations."""
@@ -140,10 +152,12 @@ class RIG:
 
         Where the worlds lose their open episodes, these are dropped whole and others begun; nothing is counted.
         """
+        refitted: dict[str, Tensor] = {}
         if self.replay.step == self.replay.horizon:
+            refitted = self.refit()
             self.begin()
         try:
-            return self.advance()
+            return refitted | self.advance()
         except EpisodeLostError:
             self.begin(again=True)
             return {}
@@ -165,6 +179,13 @@ class RIG:
         metrics = self.learn(updates)  # from what was stored before this step
         self.store(action, *following.result())
         return metrics
+
+    def refit(self) -> dict[str, Tensor]:
+        """l. 15-16: between episodes and where it is due, fit encoder and prior to the replay, whose codes are made anew."""
+        if self.online is None or not self.online.due(self.steps - self.refitted):
+            return {}
+        self.refitted = self.steps
+        return self.online.refit(self.generator)
 
     def act(self) -> Tensor:
         """l. 7: actions f32[N, A] with exploration noise; by the exploration policy at first."""

@@ -18,6 +18,7 @@ from rig.evaluate import Policy
 from rig.goals.base import GoalSampler
 from rig.goals.frame import LatentFrame
 from rig.learners.base import Learner
+from rig.online import Online
 from rig.replay.ring import Ring
 
 STREAMS = ("network", "collect", "train", "evaluate", "probe")
@@ -132,11 +133,13 @@ def make_replay(config: RunConfig, env: Any, encoder: Encoder, latent_dim: int, 
 def make_agent(config: RunConfig, env: Any, representation: Representation, folder: Path | None = None) -> RIG:
     """RIG over a fitted representation, before its first step; `folder` as for `make_replay`."""
     encoder, goals, frame = representation
+    learner = make_learner(config, frame.dim, env.action_dim)
+    replay = make_replay(config, env, encoder, frame.dim, folder)
     return RIG(
         env, encoder, goals, frame,
         find("reward", config.reward.name).entry,
-        make_learner(config, frame.dim, env.action_dim),
-        make_replay(config, env, encoder, frame.dim, folder),
+        learner,
+        replay,
         config.relabel,
         generator_of(config, "train"),
         batch=config.learner.batch,
@@ -144,6 +147,7 @@ def make_agent(config: RunConfig, env: Any, representation: Representation, fold
         hold=config.collect.hold,
         updates_per_step=config.updates_per_step,
         overlap=config.run.overlap,
+        online=Online(config.online, config.skew, encoder, goals, frame, replay, learner),
     )  # fmt: skip
 
 

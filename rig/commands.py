@@ -17,17 +17,18 @@ import numpy as np
 import torch
 
 from rig import __version__, build, checkpoint, files, video
-from rig.algorithm import RIG, collect, represent
+from rig.algorithm import RIG
 from rig.build import Representation
 from rig.compiling import choose
 from rig.config import RunConfig
 from rig.config_io import from_yaml, to_yaml
+from rig.coverage import Surveyed
 from rig.errors import UserError
 from rig.evaluate import Policy, rollouts, summarise
-from rig.log import Bar, Log
-from rig.probe import linear_r2, probe
-from rig.report import describe_frame, encoder_line, imagined_sheet, interpolated_sheet, rollout_film, table
+from rig.log import Log
+from rig.report import encoder_line, imagined_sheet, interpolated_sheet, rollout_film, table
 from rig.run import Schedule, Signals, StopError, keep_freed_memory, train_policy
+from rig.seeing import learn_to_see, probe_encoder
 from rig.state import Saver, load_part, restore_representation
 
 WORLDS = 50
@@ -121,8 +122,8 @@ def _train_new(begun: tuple[Any, Representation], folder: Path, config: RunConfi
     if config.replay.memory == "disk":  # a lack of room is said now, not when the encoder is trained
         build.make_replay(config, env, representation.encoder, representation.frame.dim, folder)
     print(f"run folder {folder}; frames of {config.task.label} from collect.reset={config.collect.reset}", file=sys.stderr)
-    metrics = _learn_to_see(config, env, representation, signals)
-    report = {**metrics, "collect_reset": config.collect.reset, "probe": _probe(config, env, representation)}
+    metrics = learn_to_see(config, env, representation, signals)
+    report = {**metrics, "collect_reset": config.collect.reset, "probe": probe_encoder(config, env, representation)}
     files.write(folder / "encoder.json", json.dumps(report, indent=1).encode())
     env.close()
     agent = _make_agent(folder, config, representation)
@@ -167,54 +168,8 @@ def _load(folder: Path, step: int | None = None, *, chunks: bool = True) -> chec
     return loaded
 
 
-def _learn_to_see(config: RunConfig, env: Any, representation: Representation, signals: Signals) -> dict[str, float]:
-    """Algorithm 1, lines 1-3, with progress bars."""
-
-    def watched(bar: Bar) -> Callable[[int, int, dict[str, float]], None]:
-        def report(done: int, total: int, metrics: dict[str, float]) -> None:
-            signals.check()
-            bar(done, total, metrics)
-
-        return report
-
-    generator = build.generator_of(config, "collect")
-    random_reset = config.collect.reset == "random"
-    unbroken = max(1, -(-config.collect.frames // config.collect.num_envs) - 1)
-    length = config.collect.length or (10 if random_reset else unbroken)
-    collecting, training = Bar("collecting images", "frames"), Bar("training the encoder", "steps")
-    try:
-        observed = collect(
-            env, representation.encoder, config.collect.frames, length, config.collect.hold, random_reset, generator,
-            watched(collecting),
-        )  # fmt: skip
-        collecting.close()
-        return represent(*representation, observed, generator, watched(training))
-    finally:
-        collecting.close()
-        training.close()
-
-
-def _probe(config: RunConfig, env: Any, representation: Representation) -> dict[str, dict[str, float]]:
-    """Probe the encoder on random states, print what it and the latent frame see, and return the figures."""
-    encoder, _, frame = representation
-    if config.evaluation.probe_states == 0 or not env.task.factors:
-        print(describe_frame(frame.spectrum, frame.weight, [], config.frame.name), file=sys.stderr)
-        return {}
-    state = env.random_states(config.evaluation.probe_states)
-    observed = state if encoder.observes == "state" else env.show(state)
-    latent = encoder.encode(torch.from_numpy(observed).to(build.device_of(config)))
-    truth = torch.from_numpy(state).to(latent.device)
-    probes = dict(zip(env.task.state_names, probe(latent, truth, build.generator_of(config, "probe")), strict=True))
-    for (name, p), unit in zip(probes.items(), env.task.state_units, strict=True):
-        line = f"  {name}: R² {p.r2:.4f}, median error {p.median_error:.4f} {unit} (linear R² {p.linear_r2:.3f})"
-        print(line if name != env.task.state_names[0] else f"what the code tells of random states:\n{line}", file=sys.stderr)
-    found = zip(env.task.state_names, linear_r2(frame(latent), truth), strict=True)
-    print(describe_frame(frame.spectrum, frame.weight, list(found), config.frame.name), file=sys.stderr)
-    return {name: p._asdict() for name, p in probes.items()}
-
-
 def _make_agent(folder: Path, config: RunConfig, representation: Representation) -> RIG:
-    env = build.make_env(config, config.seed, "train", config.num_envs)
+    env = Surveyed(build.make_env(config, config.seed, "train", config.num_envs), build.device_of(config))
     agent = build.make_agent(config, env, representation, folder)
     each, count = agent.replay.bytes_per_transition, agent.replay.rows * agent.replay.horizon
     if config.steps == 0:
@@ -254,7 +209,8 @@ def _train_policy(
 
     def evaluate() -> dict[str, Any]:
         env.restore(fresh)  # every evaluation draws the same starts, before a resume and after it
-        return summarise(env.task, rollouts(env, policy, goals, pictures, config.task.horizon))
+        seen = rollouts(env, policy, goals, pictures, config.task.horizon)
+        return summarise(env.task, seen) | {"coverage": agent.env.coverage()}
 
     with Log(folder, agent.steps) as log:
         code = train_policy(folder, agent, schedule, saver, evaluate, log, signals)

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from rig.online import OnlineConfig
+from rig.skew import SkewConfig
+
 
 @dataclass(frozen=True)
 class TaskConfig:
@@ -105,6 +108,8 @@ class RunConfig:
     learner: Any = None
     collect: CollectConfig = field(default_factory=CollectConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
+    skew: SkewConfig = field(default_factory=SkewConfig)
+    online: OnlineConfig = field(default_factory=OnlineConfig)
     run: LoopConfig = field(default_factory=LoopConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -111,10 +111,14 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def flat(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of an evaluation's summary in one row: success_rate, …, <factor>_distance, <factor>_idle, <factor>_success."""
+    """The numbers of an evaluation's summary in one row: success_rate, …, <factor>_distance, <factor>_idle, <factor>_success.
+
+    On the way also <factor>_coverage: see `rig.coverage`.
+    """
     row = {k: summary[k] for k in ("success_rate", "final_distance_mean", "latent_distance_mean", "latent_true_spearman")}
     for name, factor in summary["factors"].items():
         row[f"{name}_distance"] = factor["final_distance_mean"]
         row[f"{name}_idle"] = factor["idle_distance_mean"]
         row[f"{name}_success"] = factor["success_rate"]
+    row |= {f"{name}_coverage": nats for name, nats in summary.get("coverage", {}).items()}
     return row

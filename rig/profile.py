@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from rig import build, files
 from rig.algorithm import RIG, collect, represent
 from rig.compiling import choose
 from rig.config import RunConfig
+from rig.encoders.base import silent
 from rig.log import Log
 from rig.run import LOG_EVERY, FiniteWatch, fetched, keep_freed_memory
 
@@ -110,10 +111,6 @@ def warmed_agent(config: RunConfig, steps: int) -> RIG:
     while agent.steps < warm:
         agent.step()
     return agent
-
-
-def silent(done: int, total: int, metrics: Mapping[str, float]) -> None:
-    """Report nothing."""
 
 
 def _train(agent: RIG, log: Log, steps: int) -> None:

@@ -24,16 +24,20 @@ class Saver:
     """Writes the checkpoints of one run, and puts the newest back.
 
     Closed episodes never change, so each is written once, to a chunk that later checkpoints share; the open ones go into the
-    checkpoint itself.
+    checkpoint itself. Only their codes change, where the encoder is refitted: those of all chunks are then written once more,
+    since codes made anew would be equal to the last bit only if the same frames were encoded together.
     """
 
     def __init__(self, folder: Path, agent: RIG, identity: dict[str, Any], keep: int) -> None:
         self.folder, self.agent, self.identity, self.keep = folder, agent, identity, keep
         self.chunks: list[dict[str, Any]] = []
+        self.codes: list[dict[str, Any]] = []  # one at most, like a chunk: newer codes of the episodes in the older chunks
+        self.version = agent.replay.version  # of the codes on disk
 
     def save(self) -> Path:
         """Write a checkpoint of the present step. Raises UserError on a full disk; earlier checkpoints are untouched."""
         agent, replay = self.agent, self.agent.replay
+        self._write_changed_codes()
         self._write_closed_episodes()
         open_episodes = replay.episodes(max(0, replay.begun - replay.num_envs), replay.begun)
         for name, written in (("observed", replay.step + 1), ("latent", replay.step + 1), ("action", replay.step)):
@@ -48,16 +52,29 @@ class Saver:
         meta = {
             **self.identity,
             "steps": agent.steps,
+            "refitted": agent.refitted,
             "compiled": agent.learner.compiled,
-            "replay": {"begun": replay.begun, "step": replay.step, "version": replay.version, "chunks": self.chunks},
-        }
-        shared = [self.folder / chunk["file"] for chunk in self.chunks]
+            "replay": {
+                "begun": replay.begun, "step": replay.step, "version": replay.version, "chunks": self.chunks, "codes": self.codes,
+            },
+        }  # fmt: skip
+        shared = [self.folder / chunk["file"] for chunk in self.chunks + self.codes]
         return checkpoint.save(self.folder, agent.steps, checkpoint.Contents(tensors, meta), shared, self.keep)
+
+    def _write_changed_codes(self) -> None:
+        replay = self.agent.replay
+        oldest = max(0, replay.begun - replay.rows)
+        self.chunks, self.codes = ([piece for piece in part if piece["last"] > oldest] for part in (self.chunks, self.codes))
+        if self.version != replay.version and self.chunks:
+            first, last = max(oldest, self.chunks[0]["first"]), self.chunks[-1]["last"]
+            file = f"replay/{self.agent.steps:09d}_codes.safetensors"
+            write_chunk(self.folder / file, replay.episodes(first, last, ("latent",)))
+            self.codes = [{"file": file, "first": first, "last": last}]
+        self.version = replay.version
 
     def _write_closed_episodes(self) -> None:
         replay = self.agent.replay
         oldest = max(0, replay.begun - replay.rows)
-        self.chunks = [chunk for chunk in self.chunks if chunk["last"] > oldest]
         first = max(oldest, self.chunks[-1]["last"] if self.chunks else 0)
         last = max(0, replay.begun - replay.num_envs)
         if first < last:
@@ -70,16 +87,16 @@ class Saver:
         agent, replay, meta = self.agent, self.agent.replay, loaded.meta["replay"]
         load_part("learner", agent.learner, loaded)
         replay.begun, replay.step, replay.version = meta["begun"], meta["step"], meta["version"]
-        self.chunks = meta["chunks"]
+        self.chunks, self.codes, self.version = meta["chunks"], meta.get("codes", []), replay.version
         oldest = max(0, replay.begun - replay.rows)
-        for chunk, path in zip(self.chunks, loaded.shared, strict=True):
+        for chunk, path in zip(self.chunks + self.codes, loaded.shared, strict=True):
             episodes = read_chunk(path)
             skip = max(0, oldest - chunk["first"])  # overwritten since, but the chunk still holds younger ones
             replay.put(chunk["first"] + skip, {name: value[skip:] for name, value in episodes.items()})
         replay.put(max(0, replay.begun - replay.num_envs), loaded.tensors["replay"])
         agent.env.restore({name: value.numpy() for name, value in loaded.tensors["env"].items()})
         agent.generator.set_state(loaded.tensors["random"]["agent"])
-        agent.steps = loaded.meta["steps"]
+        agent.steps, agent.refitted = loaded.meta["steps"], loaded.meta.get("refitted", 0)
 
 
 def load_part(name: str, part: Any, loaded: checkpoint.Loaded) -> None:

@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rig import build
 from rig.algorithm import RIG
 from rig.cli_compose import compose
+from rig.encoders.base import silent
 from rig.encoders.beta_vae import BetaVAE, BetaVAEConfig
 from rig.encoders.oracle import Oracle, OracleConfig
 from rig.encoders.vae import VAETraining, fit_vae
@@ -31,7 +32,7 @@ from rig.goals.gaussian import StandardNormal, StandardNormalConfig
 from rig.learners import SAC, TD3
 from rig.learners.sac import SACConfig
 from rig.learners.td3 import TD3Config
-from rig.profile import peak_flops, silent, warmed_agent
+from rig.profile import peak_flops, warmed_agent
 from rig.replay.relabel import RelabelConfig
 from rig.replay.ring import Ring
 from rig.rewards import latent_distance

@@ -124,7 +124,7 @@ class Numbered(GoalSampler):
         self.drawn = 0
         self.fitted = torch.empty(0)
 
-    def fit(self, latent: Tensor) -> None:
+    def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
         self.fitted = latent
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:

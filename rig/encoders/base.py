@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -11,6 +11,10 @@ from torch import Tensor, nn
 
 Report = Callable[[int, int, dict[str, float]], None]
 """Called while fitting with (steps done, steps in all, metrics); must be cheap."""
+
+
+def silent(done: int, total: int, metrics: Mapping[str, float]) -> None:
+    """Report nothing."""
 
 
 class Encoder(nn.Module, ABC):
@@ -22,6 +26,7 @@ class Encoder(nn.Module, ABC):
 
     observes: ClassVar[Literal["frame", "state"]] = "frame"
     can_decode: ClassVar[bool] = False
+    has_density: ClassVar[bool] = False
 
     latent_dim: int
     version: int
@@ -42,6 +47,20 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def fit(self, observed: Tensor, generator: torch.Generator, report: Report) -> dict[str, float]:
         """Learn from observations u8[M, H, W, 3] (or f32[M, S]) and move `version`. Returns the closing metrics."""
+
+    def refit(
+        self, observed: Tensor, weight: Tensor | None, steps: int, generator: torch.Generator, report: Report
+    ) -> dict[str, float]:
+        """Go on learning from its weights for `steps`, on observations as of `fit`, and move `version`.
+
+        They are drawn alike, or by `weight` f64[M], at least 0 and of sum 1. An encoder that has nothing of the kind stays as it
+        is, version included.
+        """
+        return {}
+
+    def log_density(self, observed: Tensor, samples: int, generator: torch.Generator) -> Tensor:
+        """log p(x) in nats, f32[B], of observations, from `samples` codes each. Raises TypeError where `has_density` is false."""
+        raise TypeError(f"{type(self).__name__} has no density")
 
     @abstractmethod
     def encode(self, observed: Tensor) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -110,6 +111,12 @@ def minibatches(count: int, batch: int, steps: int, generator: torch.Generator, 
         order = order[batch:]
 
 
+def weighted_draws(weight: Tensor, batch: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Indices i64[batch] of `steps` minibatches, drawn with replacement by weights f64[M]."""
+    for _ in range(steps):
+        yield torch.multinomial(weight, batch, replacement=True, generator=generator)
+
+
 def fit_vae(
     frames: Tensor,
     standardise: Standardise,
@@ -129,10 +136,25 @@ def fit_vae(
     std of 0.1 that is 0.156 / 0.1² ≈ 16 here.
     """
     standardise.fit(frames, training.standardise)
+    indices = minibatches(len(frames), training.batch, training.steps, generator, frames.device)
+    return descend(frames, indices, standardise, modules, posterior, reconstruct, training, generator, report)
+
+
+def descend(
+    frames: Tensor,
+    indices: Iterator[Tensor],
+    standardise: Standardise,
+    modules: list[nn.Module],
+    posterior: Callable[[Tensor], tuple[Tensor, Tensor]],
+    reconstruct: Callable[[Tensor], Tensor],
+    training: VAETraining,
+    generator: torch.Generator,
+    report: Report,
+) -> dict[str, float]:
+    """The gradient steps of `fit_vae`, a minibatch each, with the standardisation as it stands."""
     parameters = [p for module in modules for p in module.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=training.learning_rate, fused=True)
     metrics: dict[str, float] = {}
-    indices = minibatches(len(frames), training.batch, training.steps, generator, frames.device)
     for step, index in enumerate(indices):
         for group in optimiser.param_groups:
             group["lr"] = training.learning_rate * learning_rate_share(step, training.steps)
@@ -168,6 +190,7 @@ class VAE(Encoder):
     """A β-VAE: a concrete one adds its networks and says what `posterior` and `reconstruct` are."""
 
     can_decode = True
+    has_density = True
 
     def __init__(self, frame_shape: tuple[int, int, int], training: VAETraining) -> None:
         super().__init__()
@@ -189,6 +212,40 @@ class VAE(Encoder):
         )
         self.version += 1
         return {**metrics, "active_units": active_units(self.encode(observed))}
+
+    def refit(
+        self, observed: Tensor, weight: Tensor | None, steps: int, generator: torch.Generator, report: Report
+    ) -> dict[str, float]:
+        """Train on from these weights; the standardisation stays, or the same frame would look otherwise to the same weights."""
+        training = replace(self.training_settings, steps=steps, anneal=0)
+        if weight is None:
+            indices = minibatches(len(observed), training.batch, steps, generator, observed.device)
+        else:
+            indices = weighted_draws(weight, training.batch, steps, generator)
+        metrics = descend(
+            observed, indices, self.standardise, [self], self.posterior, self.reconstruct, training, generator, report
+        )
+        self.version += 1
+        return metrics
+
+    @torch.no_grad()
+    def log_density(self, observed: Tensor, samples: int, generator: torch.Generator) -> Tensor:
+        """log p(x) in nats, f32[B], of frames u8[B, H, W, 3]: log of the mean over z ~ q(z|x) of p(x|z) p(z) / q(z|x).
+
+        p(x|z) has unit variance for pixels in [0, 1]. Source: Pong et al. 2019, appendix C.1, and their published code, which
+        averages the logarithm instead.
+        """
+        found: list[Tensor] = []
+        for chunk in observed.split(128):
+            x = self.standardise(chunk)
+            mean, log_variance = self.posterior(x)
+            noise = torch.randn((samples, *mean.shape), generator=generator, device=mean.device)
+            z = mean + (0.5 * log_variance).exp() * noise
+            picture = self.reconstruct(z.flatten(0, 1)).unflatten(0, (samples, len(chunk)))
+            error = ((picture - x) * self.standardise.scale).square().sum((2, 3, 4))
+            log_ratio = 0.5 * (noise.square() + log_variance - z.square()).sum(2)  # log p(z) - log q(z|x)
+            found.append((log_ratio - 0.5 * error).logsumexp(0) - math.log(samples))
+        return torch.cat(found)
 
     @torch.no_grad()
     def encode(self, observed: Tensor) -> Tensor:

@@ -7,8 +7,11 @@ from typing import Any
 from rig.goals.base import GoalSampler
 from rig.goals.frame import IdentityConfig, LatentFrame, SlowConfig, StandardisedConfig, WhitenedConfig
 from rig.goals.gaussian import FullGaussian, Gaussian, StandardNormal
+from rig.goals.visited import Visited
 
-GOALS: dict[str, type[GoalSampler]] = {"gaussian": Gaussian, "gaussian_full": FullGaussian, "standard_normal": StandardNormal}
+GOALS: dict[str, type[GoalSampler]] = {
+    "gaussian": Gaussian, "gaussian_full": FullGaussian, "standard_normal": StandardNormal, "visited": Visited,
+}  # fmt: skip
 
 FRAMES: dict[str, type[Any]] = {
     "identity": IdentityConfig,
@@ -17,4 +20,4 @@ FRAMES: dict[str, type[Any]] = {
     "slow": SlowConfig,
 }
 
-__all__ = ["FRAMES", "GOALS", "FullGaussian", "Gaussian", "GoalSampler", "LatentFrame", "StandardNormal"]
+__all__ = ["FRAMES", "GOALS", "FullGaussian", "Gaussian", "GoalSampler", "LatentFrame", "StandardNormal", "Visited"]

@@ -12,8 +12,8 @@ class GoalSampler(nn.Module, ABC):
     """A density p(z) over an encoder's means. Its parameters are buffers, so that `state_dict` holds all of it."""
 
     @abstractmethod
-    def fit(self, latent: Tensor) -> None:
-        """Fit to codes f32[M, D]."""
+    def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
+        """Fit to codes f32[M, D], which count alike or by `weight` f64[M], at least 0 and of sum 1 (Skew-Fit's)."""
 
     @abstractmethod
     def sample(self, count: int, generator: torch.Generator) -> Tensor:

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from rig.goals.slow import slow_features, spanning_features
 
+RIDGE = 1e-3
+"""Variance of a code's direction below which a frame that follows an encoder keeps the map that it had."""
+
 
 @dataclass(frozen=True)
 class IdentityConfig:
@@ -103,6 +106,23 @@ class LatentFrame(nn.Module):
         self.matrix.copy_(matrix[kept])
         self.weight.copy_(weight / weight.mean())
         self.spectrum.copy_(slowness)
+
+    def follow(self, latent: Tensor, coordinates: Tensor) -> None:
+        """After the encoder changed, become the map from its codes f32[M, D] that gives the coordinates f32[M, K] they had.
+
+        Coordinates, their number, signs, order and weights keep their meaning, so that learners and stored goals know them again:
+        a frame fitted anew would turn and mix them. Least squares, drawn to the map as it was where codes do not vary; what
+        each coordinate loses of its spread by being predicted is given back, up to a tenth, or many refits would shrink it.
+        """
+        codes, target = latent.double(), coordinates.double()
+        centred, wanted = codes - codes.mean(0), target - target.mean(0)
+        matrix = self.matrix.double()
+        gram = centred.T @ centred / len(codes) + RIDGE * torch.eye(codes.shape[1], dtype=codes.dtype, device=codes.device)
+        matrix = matrix + torch.linalg.solve(gram, centred.T @ (wanted - centred @ matrix.T) / len(codes)).T
+        spread = (centred @ matrix.T).var(0, correction=0).clamp(min=1e-12)
+        matrix = matrix * (wanted.var(0, correction=0) / spread).sqrt().clamp(1, 1.1)[:, None]
+        self.matrix.copy_(matrix)
+        self.offset.copy_(codes.mean(0) - torch.linalg.pinv(matrix) @ target.mean(0))
 
     def forward(self, latent: Tensor) -> Tensor:
         """Agent coordinates f32[B, K] of encoder means f32[B, D]."""

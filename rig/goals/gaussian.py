@@ -32,6 +32,13 @@ class StandardNormalConfig:
     name: str = "standard_normal"
 
 
+def moments(latent: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean f64[D] and covariance f64[D, D] of codes f32[M, D] that count by `weight` f64[M], of sum 1."""
+    codes = latent.double()
+    mean = weight @ codes
+    return mean, (codes - mean).T @ (weight[:, None] * (codes - mean))
+
+
 class _Normal(GoalSampler):
     """N(mean, L Lᵀ), L lower triangular: what the three samplers below are made of."""
 
@@ -66,10 +73,15 @@ class Gaussian(_Normal):
     def __init__(self, config: GaussianConfig, latent_dim: int) -> None:
         super().__init__(latent_dim)
 
-    def fit(self, latent: Tensor) -> None:
-        """Maximum likelihood on codes f32[M, D]."""
-        self.mean.copy_(latent.mean(0))
-        self.cholesky.copy_(torch.diag(latent.std(0, correction=0).clamp(min=1e-6)))
+    def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
+        """Maximum likelihood on codes f32[M, D], weighted by f64[M] where given."""
+        if weight is None:
+            mean, deviation = latent.mean(0), latent.std(0, correction=0)
+        else:
+            mean, covariance = moments(latent, weight)
+            deviation = covariance.diagonal().sqrt()
+        self.mean.copy_(mean)
+        self.cholesky.copy_(torch.diag(deviation.clamp(min=1e-6)))
 
 
 class FullGaussian(_Normal):
@@ -83,11 +95,17 @@ class FullGaussian(_Normal):
     def __init__(self, config: FullGaussianConfig, latent_dim: int) -> None:
         super().__init__(latent_dim)
 
-    def fit(self, latent: Tensor) -> None:
-        """Maximum likelihood on codes f32[M, D]; a jitter of 1e-6 of the mean variance keeps it positive definite."""
-        covariance = latent.double().T.cov(correction=0).reshape(latent.shape[1], -1)
+    def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
+        """Maximum likelihood on codes f32[M, D], weighted by f64[M] where given.
+
+        A jitter of 1e-6 of the mean variance keeps the covariance positive definite.
+        """
+        if weight is None:
+            mean, covariance = latent.mean(0), latent.double().T.cov(correction=0).reshape(latent.shape[1], -1)
+        else:
+            mean, covariance = moments(latent, weight)
         jitter = 1e-6 * covariance.diagonal().mean().clamp(min=1e-6)
-        self.mean.copy_(latent.mean(0))
+        self.mean.copy_(mean)
         self.cholesky.copy_(torch.linalg.cholesky(covariance + jitter * torch.eye(len(covariance), device=latent.device)))
 
 
@@ -102,5 +120,5 @@ class StandardNormal(_Normal):
     def __init__(self, config: StandardNormalConfig, latent_dim: int) -> None:
         super().__init__(latent_dim)
 
-    def fit(self, latent: Tensor) -> None:
+    def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
         """Nothing is fitted."""

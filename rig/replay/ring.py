@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ from rig.replay.relabel import RelabelConfig, counts, relabel
 
 BLOCK = 512
 """Observations that are re-encoded at once, or a whole episode's where that has more."""
+ARRAYS = ("observed", "latent", "action", "goal")
+"""What a ring holds of each episode."""
 
 
 class Sample(NamedTuple):
@@ -151,6 +153,17 @@ class Ring:
             self.latent[rows, :written] = encode(observed).unflatten(0, (-1, written))
         self.version = version
 
+    def observations(self, count: int, generator: torch.Generator) -> Tensor:
+        """At most `count` observations [M, …] of the episodes held, drawn uniformly, none twice, on the device of the codes.
+
+        Raises ValueError between the beginning and the end of episodes.
+        """
+        if self.step != self.horizon:
+            raise ValueError(f"the open episodes have {self.step} of {self.horizon} steps")
+        held = min(self.begun, self.rows) * (self.horizon + 1)
+        chosen = torch.randperm(held, generator=generator, device=self.latent.device)[:count]
+        return self.observed.flatten(0, 1)[chosen.to(self.observed.device)].to(self.latent.device)
+
     def _written(self) -> Iterator[tuple[slice, int]]:
         """Rows, about `BLOCK` observations of them at a time, and how many observations of each are written."""
         held, length = min(self.begun, self.rows), self.horizon + 1
@@ -166,17 +179,20 @@ class Ring:
         if version != self.version:
             raise ValueError(f"stale codes: the ring holds encoder version {self.version}, the encoder is at {version}")
 
-    def episodes(self, first: int, last: int) -> dict[str, Tensor]:
-        """Copies of the episodes begun as number `first` up to before `last` (all in the ring), to be written to disk."""
+    def episodes(self, first: int, last: int, names: Sequence[str] = ARRAYS) -> dict[str, Tensor]:
+        """Copies of the episodes begun as number `first` up to before `last` (all in the ring), to be written to disk.
+
+        All arrays, or those of `names`.
+        """
         if not max(0, self.begun - self.rows) <= first <= last <= self.begun:
             raise ValueError(f"episodes {first}…{last} are not in the ring, which holds the last {self.rows} of {self.begun}")
         rows = torch.arange(first, last) % self.rows
-        arrays = {name: getattr(self, name) for name in ("observed", "latent", "action", "goal")}
+        arrays = {name: getattr(self, name) for name in names}
         return {name: array[rows.to(array.device)] for name, array in arrays.items()}
 
     def put(self, first: int, tensors: Mapping[str, Tensor]) -> None:
         """Put back episodes from number `first` on, as `episodes` returned them."""
-        rows = torch.arange(first, first + len(tensors["goal"])) % self.rows
+        rows = torch.arange(first, first + len(next(iter(tensors.values())))) % self.rows
         for name, value in tensors.items():
             array = getattr(self, name)
             array[rows.to(array.device)] = value.to(array.device)

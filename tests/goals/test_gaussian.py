@@ -15,6 +15,7 @@ from rig.goals import GOALS, GoalSampler
 DIM = 4
 
 every_sampler = pytest.mark.parametrize("name", GOALS)
+every_gaussian = pytest.mark.parametrize("name", ["gaussian", "gaussian_full", "standard_normal"])
 fitted_samplers = pytest.mark.parametrize("name", ["gaussian", "gaussian_full"])
 
 
@@ -62,7 +63,7 @@ def test_goals_are_float_codes_and_reproducible(name: str) -> None:
     assert not torch.equal(sampler.sample(7, generator), sampler.sample(7, generator))
 
 
-@every_sampler
+@every_gaussian
 def test_samples_have_the_density_that_is_claimed(name: str) -> None:
     sampler: Any = fitted(name)
     goals = sampler.sample(40_000, seeded(1)).double()
@@ -72,7 +73,7 @@ def test_samples_have_the_density_that_is_claimed(name: str) -> None:
     assert float(((goals.T.cov() - covariance) / spread.outer(spread)).abs().max()) < 0.03
 
 
-@every_sampler
+@every_gaussian
 def test_log_prob_is_that_of_the_multivariate_normal(name: str) -> None:
     sampler, points = fitted(name), correlated_codes(50, seed=3)
     torch.testing.assert_close(sampler.log_prob(points), density(sampler).log_prob(points), rtol=1e-4, atol=1e-3)
@@ -151,7 +152,7 @@ def test_a_fitted_density_survives_a_file(name: str) -> None:
     assert torch.equal(other.log_prob(correlated_codes(5)), sampler.log_prob(correlated_codes(5)))
 
 
-@every_sampler
+@every_gaussian
 def test_one_latent_is_enough(name: str) -> None:
     entry: Any = GOALS[name]
     sampler = entry(entry.Config(), 1)
@@ -159,3 +160,14 @@ def test_one_latent_is_enough(name: str) -> None:
     sampler.fit(codes)
     assert sampler.sample(3, seeded(0)).shape == (3, 1)
     torch.testing.assert_close(sampler.log_prob(codes), density(sampler).log_prob(codes))
+
+
+@fitted_samplers
+def test_a_weight_counts_a_code_as_often_as_it_says(name: str) -> None:
+    codes, times = correlated_codes(), torch.randint(0, 4, (500,), generator=seeded(1))
+    weighted: Any = make(name)
+    repeated: Any = make(name)
+    weighted.fit(codes, times.double() / times.sum())
+    repeated.fit(codes.repeat_interleave(times, 0))
+    torch.testing.assert_close(weighted.mean, repeated.mean, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(weighted.cholesky, repeated.cholesky, rtol=1e-3, atol=1e-4)

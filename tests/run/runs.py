@@ -39,9 +39,14 @@ OVERLAPPED = (*PIXELS, "run.overlap=true")
 WARP = (*WIDE, "engine=warp")
 DRIFTING = (*STATE, "learner=ddpg", "num_envs=2")
 SB3 = {name: (*STATE, f"learner={name}", "learner.hidden=[32]") for name in ("sb3_td3", "sb3_sac")}
+ONLINE = (
+    *TINY, "preset=skewfit", "encoder.training.steps=4", "encoder.training.batch=8", "frame.keep=3", "goals.codes=32",
+    "skew.samples=2", "online.every=20", "online.steps=3", "online.frames=64", "updates_per_step=1",
+)  # fmt: skip
+"""Its encoder is refitted six times, and its checkpoints stand before, between and behind the refits."""
 KINDS = {
     "pixels": PIXELS, "two worlds": WIDE, "state": STATE, "overlapped": OVERLAPPED, "warp": WARP, "drifting": DRIFTING,
-    **SB3,
+    "online": ONLINE, **SB3,
 }  # fmt: skip
 
 PATIENCE = 120.0
@@ -143,10 +148,13 @@ def everything(run: Path, step: int | None = None) -> dict[str, Any]:
     for part, tensors in loaded.tensors.items():
         found |= {f"{part}/{name}": value for name, value in tensors.items()}
     chunks = [read_chunk(path) for path in loaded.shared]
-    listed = loaded.meta["replay"].pop("chunks")
-    assert [piece["last"] - piece["first"] for piece in listed] == [len(chunk["goal"]) for chunk in chunks]
+    listed, codes = loaded.meta["replay"].pop("chunks"), loaded.meta["replay"].pop("codes")
+    assert [piece["last"] - piece["first"] for piece in listed + codes] == [len(chunk["latent"]) for chunk in chunks]
     for name in chunks[0] if chunks else ():
-        found[f"chunks/{name}"] = torch.cat([chunk[name] for chunk in chunks])
+        found[f"chunks/{name}"] = torch.cat([chunk[name] for chunk in chunks[: len(listed)]])
+    for piece, chunk in zip(codes, chunks[len(listed) :], strict=True):  # newer than those in the chunks
+        first = piece["first"] - listed[0]["first"]
+        found["chunks/latent"][first : first + len(chunk["latent"])] = chunk["latent"]
     return found
 
 

@@ -29,7 +29,7 @@ from tests.run.runs import (
 from tests.test_compiling import needs_compiler
 
 
-@pytest.mark.parametrize("kind", ["pixels", "state", "overlapped"])
+@pytest.mark.parametrize("kind", ["pixels", "state", "overlapped", "online"])
 def test_a_run_killed_and_resumed_is_the_run_that_was_not(finished: Callable[[str], Path], tmp_path: Path, kind: str) -> None:
     run = tmp_path / "run"
     process = Process(tmp_path / "log", "train", *KINDS[kind], f"run_dir={run}")
@@ -51,6 +51,9 @@ def test_a_run_killed_and_resumed_is_the_run_that_was_not(finished: Callable[[st
         ("drifting", 3 * EVERY + 1, "device"),
         ("sb3_td3", 2 * EVERY, "device"),
         ("sb3_sac", 2 * EVERY, "device"),
+        ("online", EVERY, "disk"),
+        ("online", 2 * EVERY, "device"),
+        ("online", 3 * EVERY, "host"),
     ],
 )
 def test_a_run_resumes_from_any_checkpoint_in_any_memory(

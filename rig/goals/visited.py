@@ -1,0 +1,66 @@
+"""Goals that were seen: codes of visited frames."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rig.goals.base import GoalSampler
+from rig.goals.gaussian import moments
+
+
+@dataclass(frozen=True)
+class VisitedConfig:
+    """Settings of goals drawn from visited frames."""
+
+    name: str = "visited"
+    codes: int = 4096  # codes kept to draw from, each as often as it weighs
+
+
+class Visited(GoalSampler):
+    """Codes of visited frames, drawn as they weigh: with skew.power=-1 the goals of Skew-Fit, which the agent has been at.
+
+    A drawn code has no density; `log_prob` is that of a kernel density estimate on the codes kept: Gaussians of their covariance
+    times Scott's factor.
+    Source: Pong et al. 2019 (arXiv:1903.03698), section 3.2, goals from the skewed replay; Scott 1992, section 6.
+    """
+
+    Config = VisitedConfig
+    table: Tensor
+
+    def __init__(self, config: VisitedConfig, latent_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.zeros(config.codes, latent_dim))
+
+    def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
+        """Keep codes f32[M, D], each about as often as `weight` f64[M] says: systematic resampling, which draws nothing.
+
+        Source: Carpenter et al. 1999.
+        """
+        count = len(self.table)
+        place = (torch.arange(count, device=latent.device, dtype=torch.float64) + 0.5) / count
+        weight = torch.ones(len(latent), device=latent.device, dtype=torch.float64) if weight is None else weight
+        chosen = torch.searchsorted(weight.cumsum(0) / weight.sum(), place)
+        self.table.copy_(latent[chosen.clamp(max=len(latent) - 1)])
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw goals f32[count, D] among the codes kept."""
+        return self.table[torch.randint(len(self.table), (count,), generator=generator, device=self.table.device)]
+
+    def log_prob(self, latent: Tensor) -> Tensor:
+        """log p(z) in nats, f32[B], of the kernel density estimate."""
+        count, dim = self.table.shape
+        mean, covariance = moments(self.table, torch.full((count,), 1 / count, dtype=torch.float64, device=self.table.device))
+        jitter = 1e-6 * covariance.diagonal().mean().clamp(min=1e-6)
+        cholesky = torch.linalg.cholesky(covariance + jitter * torch.eye(dim, device=mean.device)) * count ** (-1 / (dim + 4))
+
+        def white(codes: Tensor) -> Tensor:
+            return torch.linalg.solve_triangular(cholesky, (codes - mean).T, upper=False).T
+
+        centres = white(self.table)
+        near = [(-0.5 * torch.cdist(chunk, centres).square()).logsumexp(1) for chunk in white(latent).split(512)]
+        scale = math.log(count) + 0.5 * dim * math.log(2 * math.pi) + cholesky.diagonal().log().sum()
+        return (torch.cat(near) - scale).float()
