@@ -38,7 +38,7 @@ STATE = (*TINY, "task=push", "encoder=oracle", "frame=slow")
 OVERLAPPED = (*PIXELS, "run.overlap=true")
 WARP = (*WIDE, "engine=warp")
 DRIFTING = (*STATE, "learner=ddpg", "num_envs=2")
-SB3 = {name: (*STATE, f"learner={name}", "learner.hidden=[32]") for name in ("sb3_td3", "sb3_sac")}
+SB3 = (*STATE, "learner=sb3_sac", "learner.hidden=[32]")
 ONLINE = (
     *TINY, "preset=skewfit", "encoder.training.steps=4", "encoder.training.batch=8", "frame.keep=3", "goals.codes=32",
     "skew.samples=2", "online.every=20", "online.steps=3", "online.frames=64", "updates_per_step=1",
@@ -46,7 +46,7 @@ ONLINE = (
 """Its encoder is refitted six times, and its checkpoints stand before, between and behind the refits."""
 KINDS = {
     "pixels": PIXELS, "two worlds": WIDE, "state": STATE, "overlapped": OVERLAPPED, "warp": WARP, "drifting": DRIFTING,
-    "online": ONLINE, **SB3,
+    "online": ONLINE, "sb3_sac": SB3,
 }  # fmt: skip
 
 PATIENCE = 120.0

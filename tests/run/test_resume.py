@@ -49,7 +49,6 @@ def test_a_run_killed_and_resumed_is_the_run_that_was_not(finished: Callable[[st
         ("two worlds", 3 * EVERY + 1, "host"),
         ("warp", 2 * EVERY, "device"),
         ("drifting", 3 * EVERY + 1, "device"),
-        ("sb3_td3", 2 * EVERY, "device"),
         ("sb3_sac", 2 * EVERY, "device"),
         ("online", EVERY, "disk"),
         ("online", 2 * EVERY, "device"),
