@@ -94,7 +94,7 @@ def update_row(name: str, ours: TD3 | SAC, kind: type[SB3TD3] | type[SB3SAC], si
 def td3_update(size: Size) -> Iterator[Row]:
     """TD3 updates a second, relabelled batches of 256, networks 256-256, codes of 16; compiled, in bfloat16 if it is there.
 
-    Against SB3's TD3 and HerReplayBuffer with the same sizes. SB3 has neither LayerNorm, so that ours has none here either, nor a
+    Against SB3's TD3 and HerReplayBuffer with the same sizes. SB3 has no LayerNorm, so that ours has none here either, nor a
     setting for precision.
     """
     yield update_row("td3_update", TD3(TD3Config(layer_norm=False, precision="auto"), DIM, peers.ACTION, seeded(0)), SB3TD3, size)

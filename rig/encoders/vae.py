@@ -126,8 +126,13 @@ def fit_vae(
     training: VAETraining,
     generator: torch.Generator,
     report: Report,
+    *,
+    weight: Tensor | None = None,
+    anew: bool = True,
 ) -> dict[str, float]:
     """Minimise Σ_pixels (x̃ - x̂)² + β·max(KL, tolerance) over frames u8[M, H, W, 3]; returns the closing metrics.
+
+    Minibatches are passes over the frames, or draws by `weight` f64[M]; unless `anew`, the standardisation stays as it stands.
 
     The squared error is *summed* over pixels and channels of a frame, never averaged, and the batch's frames are averaged
     (Kingma & Welling 2014, eq. 10; Higgins et al. 2017, eq. 4). Unit-variance Gaussian likelihood carries a factor ½, so β = 2
@@ -135,23 +140,12 @@ def fit_vae(
     [0, 1] its clean equivalent is Σ(x - x̂)² + 0.156·KL. Standardising pixels divides the error by their variance: at a typical
     std of 0.1 that is 0.156 / 0.1² ≈ 16 here.
     """
-    standardise.fit(frames, training.standardise)
-    indices = minibatches(len(frames), training.batch, training.steps, generator, frames.device)
-    return descend(frames, indices, standardise, modules, posterior, reconstruct, training, generator, report)
-
-
-def descend(
-    frames: Tensor,
-    indices: Iterator[Tensor],
-    standardise: Standardise,
-    modules: list[nn.Module],
-    posterior: Callable[[Tensor], tuple[Tensor, Tensor]],
-    reconstruct: Callable[[Tensor], Tensor],
-    training: VAETraining,
-    generator: torch.Generator,
-    report: Report,
-) -> dict[str, float]:
-    """The gradient steps of `fit_vae`, a minibatch each, with the standardisation as it stands."""
+    if anew:
+        standardise.fit(frames, training.standardise)
+    if weight is None:
+        indices = minibatches(len(frames), training.batch, training.steps, generator, frames.device)
+    else:
+        indices = weighted_draws(weight, training.batch, training.steps, generator)
     parameters = [p for module in modules for p in module.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=training.learning_rate, fused=True)
     metrics: dict[str, float] = {}
@@ -218,13 +212,10 @@ class VAE(Encoder):
     ) -> dict[str, float]:
         """Train on from these weights; the standardisation stays, or the same frame would look otherwise to the same weights."""
         training = replace(self.training_settings, steps=steps, anneal=0)
-        if weight is None:
-            indices = minibatches(len(observed), training.batch, steps, generator, observed.device)
-        else:
-            indices = weighted_draws(weight, training.batch, steps, generator)
-        metrics = descend(
-            observed, indices, self.standardise, [self], self.posterior, self.reconstruct, training, generator, report
-        )
+        metrics = fit_vae(
+            observed, self.standardise, [self], self.posterior, self.reconstruct, training, generator, report,
+            weight=weight, anew=False,
+        )  # fmt: skip
         self.version += 1
         return metrics
 

@@ -39,6 +39,12 @@ def moments(latent: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (codes - mean).T @ (weight[:, None] * (codes - mean))
 
 
+def cholesky_factor(covariance: Tensor) -> Tensor:
+    """L f64[D, D] of a covariance f64[D, D] = L Lᵀ; a jitter of 1e-6 of the mean variance keeps it positive definite."""
+    jitter = 1e-6 * covariance.diagonal().mean().clamp(min=1e-6)
+    return torch.linalg.cholesky(covariance + jitter * torch.eye(len(covariance), device=covariance.device))
+
+
 class _Normal(GoalSampler):
     """N(mean, L Lᵀ), L lower triangular: what the three samplers below are made of."""
 
@@ -96,17 +102,13 @@ class FullGaussian(_Normal):
         super().__init__(latent_dim)
 
     def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
-        """Maximum likelihood on codes f32[M, D], weighted by f64[M] where given.
-
-        A jitter of 1e-6 of the mean variance keeps the covariance positive definite.
-        """
+        """Maximum likelihood on codes f32[M, D], weighted by f64[M] where given."""
         if weight is None:
             mean, covariance = latent.mean(0), latent.double().T.cov(correction=0).reshape(latent.shape[1], -1)
         else:
             mean, covariance = moments(latent, weight)
-        jitter = 1e-6 * covariance.diagonal().mean().clamp(min=1e-6)
         self.mean.copy_(mean)
-        self.cholesky.copy_(torch.linalg.cholesky(covariance + jitter * torch.eye(len(covariance), device=latent.device)))
+        self.cholesky.copy_(cholesky_factor(covariance))
 
 
 class StandardNormal(_Normal):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rig.goals.base import GoalSampler
-from rig.goals.gaussian import moments
+from rig.goals.gaussian import cholesky_factor, moments
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ class Visited(GoalSampler):
         """log p(z) in nats, f32[B], of the kernel density estimate."""
         count, dim = self.table.shape
         mean, covariance = moments(self.table, torch.full((count,), 1 / count, dtype=torch.float64, device=self.table.device))
-        jitter = 1e-6 * covariance.diagonal().mean().clamp(min=1e-6)
-        cholesky = torch.linalg.cholesky(covariance + jitter * torch.eye(dim, device=mean.device)) * count ** (-1 / (dim + 4))
+        cholesky = cholesky_factor(covariance) * count ** (-1 / (dim + 4))
 
         def white(codes: Tensor) -> Tensor:
             return torch.linalg.solve_triangular(cholesky, (codes - mean).T, upper=False).T

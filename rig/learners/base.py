@@ -43,12 +43,16 @@ class Learner(nn.Module, ABC):
         """What actor and critics are given of agent coordinates and goals f32[B, K]: see `goal_input`."""
         return goal_input(self.config.goal_input, latent, goal)
 
-    def begin_anew(self, generator: torch.Generator, keep: tuple[str, ...]) -> None:
-        """Weights, targets and moments of a new learner; entries of the state that begin with one of `keep` stay.
+    def begin_anew_where_due(self, updates: int, generator: torch.Generator, keep: tuple[str, ...]) -> None:
+        """After every `reset_every` updates: weights, targets and moments of a new learner.
 
-        What is learnt again comes from the whole replay, without what the first batches left in the networks. It waits for the
-        device once. Source: Nikishin et al. 2022 (arXiv:2205.07802), which resets the whole agent too.
+        Entries of the state that begin with one of `keep` stay. What is learnt again comes from the whole replay, without what
+        the first batches left in the networks. It waits for the device once.
+        Source: Nikishin et al. 2022 (arXiv:2205.07802), which resets the whole agent too.
         """
+        every = self.config.reset_every
+        if not every or not updates or updates % every:
+            return
         seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
         kind: Any = type(self)
         fresh: Learner = kind(self.config, self.latent_dim, self.action_dim, torch.Generator().manual_seed(seed))

@@ -133,8 +133,7 @@ class SAC(Learner):
 
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """One step of critics, actor and temperature, and the targets' polyak step."""
-        if self.config.reset_every and self.updates and self.updates % self.config.reset_every == 0:
-            self.begin_anew(generator, keep=("updates",))
+        self.begin_anew_where_due(self.updates, generator, keep=("updates",))
         self.updates += 1
         now, after = (torch.randn(batch.action.shape, generator=generator, device=batch.action.device) for _ in range(2))
         return self.step(batch, now, after)

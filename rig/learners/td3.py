@@ -127,8 +127,7 @@ class TD3(Learner):
         """One critic step and, every `actor_every` updates, one actor step with the targets' polyak step."""
         if self.histogram is not None and not self.updates:
             self.histogram.fit(batch.reward, self.config.discount)
-        if self.config.reset_every and self.updates and self.updates % self.config.reset_every == 0:
-            self.begin_anew(generator, keep=("updates", "exploration.", "histogram."))
+        self.begin_anew_where_due(self.updates, generator, keep=("updates", "exploration.", "histogram."))
         noise = torch.randn(batch.action.shape, generator=generator, device=batch.action.device)
         metrics = self.critic_step(batch, noise)
         self.updates += 1
