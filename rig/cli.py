@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     changes = "changes, as in steps=30000; a setting that cannot change is refused with the list of those that can"
     command.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=changes)
     command = add("evaluate", _evaluate)
-    looks = "changes to how the world is looked at, as in task.distractors=4"
+    looks = "changes: how the world is looked at, as in task.distractors=4, or learner.candidates=1, the actor alone"
     command.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=looks)
     command.add_argument("--episodes", type=_count, default=50, help="goals, one rollout each (50)")
     command.add_argument("--seed", type=_natural, default=0, help="of the goals and starts (0)")
@@ -177,10 +177,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     for picture in goals:
         if not picture.is_file():
             raise UserError(f"--goal {picture}: no such file; expected a picture")
-    from rig.cli_compose import SEEN, override
+    from rig.cli_compose import EVALUABLE, override
     from rig.commands import evaluate_run, load_config
 
-    config = override(load_config(run), arguments.overrides, SEEN, "an evaluation")
+    config = override(load_config(run), arguments.overrides, EVALUABLE, "an evaluation")
     return evaluate_run(
         run, config, arguments.episodes, arguments.seed, arguments.checkpoint, goals, arguments.gif, arguments.json
     )

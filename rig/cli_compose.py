@@ -35,8 +35,8 @@ from rig.config_io import from_mapping, plain, refuse_targets
 from rig.errors import UserError
 
 CONFIGS = Path(__file__).parent / "configs"
-SEEN = ("task.camera", "task.distractors", "task.distractor_seed", "task.horizon")
-"""What an evaluation may change: the same world looked at otherwise, or for longer."""
+EVALUABLE = ("task.camera", "task.distractors", "task.distractor_seed", "task.horizon", "learner.candidates")
+"""What an evaluation may change: the same world looked at otherwise, or for longer, and how the policy's actions are chosen."""
 RESUMABLE = ("steps", "replay.memory", "learner.compile", "checkpoint.*", "evaluation.*")
 
 Job = Callable[[RunConfig], int]

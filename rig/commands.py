@@ -251,7 +251,7 @@ def evaluate_run(
 ) -> int:  # fmt: skip
     """Evaluate a checkpoint of a run on its task's goals or on goal pictures, print the table, write film and JSON.
 
-    `config` is the run's, but for how the world is looked at.
+    `config` is the run's, but for what an evaluation may change.
     """
     keep_freed_memory()
     config = replace(config, device="auto")

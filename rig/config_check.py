@@ -84,11 +84,13 @@ RANGES: dict[str, Range] = {
     "learner.polyak": SHARE,
     "learner.actor_every": COUNT,
     "learner.critics": COUNT,
+    "learner.candidates": COUNT,
     "learner.target_noise": Range(0),
     "learner.target_clip": Range(0),
     "learner.noise": Range(0),
     "learner.noise_reversion": SHARE,
     "learner.uniform": SHARE,
+    "learner.uniform_hold": Range(1),
     "learner.temperature": POSITIVE,
     "learner.target_entropy": Range(-20, 0.69),
 }

@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 def export_sb3(run: Path, out: Path) -> int:
     """Write the policy of a run's newest valid checkpoint as a file for plain `stable_baselines3.TD3.load`.
 
-    Its `predict` gives the run's own actions for what the learner's `inputs` makes of the agent coordinates of what is seen and
-    of the goal (see the module's docstring). The settings of TD3 go along; the optimisers' moments and the replay memory do not.
+    Its `predict` gives the actor's actions for what the learner's `inputs` makes of the agent coordinates of what is seen and
+    of the goal (see the module's docstring): the run's own with learner.candidates=1, else those from which its critics begin to
+    choose. The settings of TD3 go along; the optimisers' moments and the replay memory do not.
 
     Raises UserError where stable-baselines3 is missing, the learner is not TD3 (or DDPG) with a tanh, or `out` cannot be written.
     """
@@ -60,6 +61,11 @@ def export_sb3(run: Path, out: Path) -> int:
     model.save(file)
     files.write(out, file.getvalue())
     print(f"policy after {loaded.step} env steps, for stable_baselines3.TD3.load: {out}")
+    if learner.config.candidates > 1:
+        print(
+            f"it acts by the actor alone, where this run's critics choose among {learner.config.candidates} actions "
+            f"(learner.candidates); rig evaluate {run} learner.candidates=1 shows what that is worth"
+        )
     if not plain_critics(learner):
         print(
             "critics left untrained in it: stable-baselines3 has neither LayerNorm nor classification for them; "

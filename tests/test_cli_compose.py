@@ -13,7 +13,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from rig.choices import GROUPS, find
-from rig.cli_compose import CONFIGS, RESUMABLE, SEEN, compose, options, override, sweep
+from rig.cli_compose import CONFIGS, EVALUABLE, RESUMABLE, compose, options, override, sweep
 from rig.config import RunConfig
 from rig.config_io import to_yaml
 from rig.errors import UserError
@@ -217,10 +217,10 @@ def test_a_resumed_run_may_change_nothing_else(text: str, message: str) -> None:
 
 def test_an_evaluation_may_look_at_the_world_otherwise() -> None:
     config = compose(["preset=rig_push"])
-    changed = override(config, ["task.camera=wide", "task.distractors=4"], SEEN, "an evaluation")
+    changed = override(config, ["task.camera=wide", "task.distractors=4"], EVALUABLE, "an evaluation")
     assert changed == replace(config, task=replace(config.task, camera="wide", distractors=4))
     with pytest.raises(UserError, match=r"^task\.size cannot change in an evaluation, only task\.camera, "):
-        override(config, ["task.size=64"], SEEN, "an evaluation")
+        override(config, ["task.size=64"], EVALUABLE, "an evaluation")
 
 
 def test_a_sweep_runs_every_combination_in_a_folder_of_its_own(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:

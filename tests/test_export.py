@@ -29,7 +29,7 @@ ANY_RUN: dict[str, Any] = {
     "goals": {"name": "gaussian"},
     "reward": {"name": "latent_distance"},
     "relabel": {"name": "rig"},
-    "learner": {"name": "td3", "batch": 16, "noise": 0.3, "discount": 0.9},
+    "learner": {"name": "td3", "candidates": 1, "batch": 16, "noise": 0.3, "discount": 0.9},
     "collect": {"frames": 64, "num_envs": 2},
     "evaluation": {"every": 0, "episodes": 2, "final_episodes": 2, "probe_states": 0},
     "checkpoint": {"every": 30},
@@ -126,6 +126,24 @@ def test_critics_that_cannot_go_along_are_named(seeing: Path, tmp_path: Path, ca
     export.export_sb3(seeing, tmp_path / "policy.zip")
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and "critics left untrained" in lines[1] and "LayerNorm" in lines[1]
+
+
+def test_an_export_acts_by_the_actor_alone_and_says_so(
+    knowing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    representation, policy, loaded = load_policy(knowing, load_config(knowing), None)
+    learner = policy.learner
+    assert isinstance(learner, TD3)
+    choosing = TD3(replace(learner.config, candidates=16), learner.latent_dim, learner.action_dim, torch.Generator())
+    choosing.load_state_dict(learner.state_dict())
+    monkeypatch.setattr(export, "load_policy", lambda *_: (representation, policy._replace(learner=choosing), loaded))
+    export.export_sb3(knowing, tmp_path / "policy.zip")
+    assert "critics choose among 16 actions" in capsys.readouterr().out
+    latent, goal = observations(policy, 50)
+    model = SB3TD3.load(tmp_path / "policy.zip", device="cpu")
+    acted, _ = model.predict(choosing.inputs(latent, goal).numpy(), deterministic=True)
+    np.testing.assert_allclose(acted, learner.act(latent, goal).numpy(), rtol=0, atol=1e-6)
+    assert not np.allclose(acted, choosing.act(latent, goal).numpy(), atol=1e-3)
 
 
 def test_critics_that_classify_stay_behind() -> None:

@@ -280,7 +280,7 @@ def test_td3_with_layer_norm_has_it_in_the_critics_and_not_the_actor() -> None:
 
 def test_td3_explores_by_a_gaussian_and_a_share_of_uniform_actions() -> None:
     count = 20_000
-    learner = TD3(TD3Config(noise=0.1, uniform=0.25), LATENT, ACTION, draws(0))
+    learner = TD3(TD3Config(candidates=1, noise=0.1, uniform=0.25), LATENT, ACTION, draws(0))
     still = torch.zeros(count, LATENT)
     away = learner.act(still, still, draws(1)) - learner.act(still, still)
     share = (away.abs().amax(1) > 0.5).float().mean()  # no Gaussian goes five deviations; most uniform ones do

@@ -44,6 +44,7 @@ class SB3TD3Config:
     noise: float = 0.2  # std of the behaviour noise, action units
     noise_reversion: float = 0.15  # share of noise_kind=ou that is lost an env step
     uniform: float = 0.2  # share of behaviour actions drawn uniformly instead
+    uniform_hold: float = 1.0  # env steps that such an action is held, on average
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,9 @@ class TD3FromSB3(SB3Learner):
 
     def __init__(self, config: SB3TD3Config, latent_dim: int, action_dim: int, generator: torch.Generator) -> None:
         super().__init__(config, latent_dim, action_dim, generator)
-        self.exploration = Exploration(config.noise_kind, config.noise, config.noise_reversion, config.uniform)
+        self.exploration = Exploration(
+            config.noise_kind, config.noise, config.noise_reversion, config.uniform, config.uniform_hold
+        )
 
     def make(self, observation_dim: int, action_dim: int) -> Any:
         """Theirs, with our settings."""

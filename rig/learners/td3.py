@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from rig.learners.actions import Exploration, bounded, inverted
+from rig.learners.actions import Candidates, Exploration, bounded, inverted
 from rig.learners.base import Learner
 from rig.learners.inputs import WIDTHS
 from rig.learners.values import BINS, Histogram
@@ -39,12 +39,14 @@ class TD3Config:
     critics: int = 2  # critics, whose least value counts; 1: no double Q
     critic: str = "mse"  # how they learn values: mse | hl_gauss: by classification, over a histogram
     action: str = "tanh"  # what keeps actions in [-1, 1]: tanh | clip: they are cut off, with inverted gradients beyond
+    candidates: int = 16  # actions of which the critics choose one to act by: the actor's and others about it; 1: the actor's
     target_noise: float = 0.2  # std of the target policy's smoothing noise, action units
     target_clip: float = 0.5  # bound of that noise
     noise_kind: str = "gaussian"  # behaviour noise: gaussian | ou: Ornstein-Uhlenbeck, which leans the same way for a while
     noise: float = 0.2  # std of the behaviour noise, action units
     noise_reversion: float = 0.15  # share of noise_kind=ou that is lost an env step [Lillicrap et al. 2015: θ = .15]
     uniform: float = 0.2  # share of behaviour actions drawn uniformly instead
+    uniform_hold: float = 1.0  # env steps that such an action is held, on average
 
 
 class TD3(Learner):
@@ -69,18 +71,28 @@ class TD3(Learner):
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, -(-config.anneal // config.actor_every))
         self.critic_optimiser = Adam(self.critics.parameters(), config.learning_rate, config.anneal)
-        self.exploration = Exploration(config.noise_kind, config.noise, config.noise_reversion, config.uniform)
+        self.candidates = Candidates(config.candidates, action_dim)
+        self.exploration = Exploration(
+            config.noise_kind, config.noise, config.noise_reversion, config.uniform, config.uniform_hold
+        )
         self.updates = 0
 
     @torch.no_grad()
     def act(self, latent: Tensor, goal: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Actions f32[N, A] in [-1, 1]; with noise and a share of uniform ones where a generator is given."""
-        action = bounded(self.config.action, self.actor(self.inputs(latent, goal))[0])
+        given = self.inputs(latent, goal)
+        action = bounded(self.config.action, self.actor(given)[0])
+        if self.config.candidates > 1:
+            action = self.candidates(given, action, self.least_value)
         return action if generator is None else self.exploration(action, generator)
 
     def value(self, output: Tensor) -> Tensor:
         """Q values f32[C, B] of what critics put out f32[C, B, 1], or f32[C, B, BINS] where they classify."""
         return output[..., 0] if self.histogram is None else self.histogram.value(output)
+
+    def least_value(self, inputs: Tensor) -> Tensor:
+        """The least Q value f32[B] that a critic gives to what critics are given f32[B, W + A]."""
+        return self.value(self.critics(inputs)).amin(0)
 
     def critic_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Summed error of the C critics against the smoothed, clipped double-Q target, and the Q values f32[C, B].
