@@ -17,7 +17,7 @@ from rig.goals.frame import LatentFrame
 from rig.learners.base import Learner
 from rig.online import Online
 from rig.replay.relabel import RelabelConfig
-from rig.replay.ring import Ring
+from rig.replay.ring import Ring, Sample
 from rig.rewards import Reward
 from rig.skew import ALIKE, SkewConfig, effective_share, frame_weights
 from rig.types import Batch
@@ -127,13 +127,14 @@ class RIG:
         random_steps: int,
         hold: float,
         updates_per_step: int,
+        n_step: int = 1,
         overlap: bool = False,
         online: Online | None = None,
     ) -> None:
         self.env, self.encoder, self.goals, self.frame = env, encoder, goals, frame
         self.reward, self.learner, self.replay, self.relabel = reward, learner, replay, relabel
         self.generator, self.batch, self.hold = generator, batch, hold
-        self.random_steps, self.updates_per_step = random_steps, updates_per_step
+        self.random_steps, self.updates_per_step, self.n_step = random_steps, updates_per_step, n_step
         self.worker = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) if overlap else None
         self.online = online
         self.steps = 0
@@ -207,14 +208,30 @@ class RIG:
 
     def learn(self, updates: int) -> dict[str, Tensor]:
         """l. 10-14: sample transitions, relabel their goals, recompute their rewards, update the learner; `updates` times."""
-        sample, imagined = self.replay.sample(updates, self.batch, self.relabel, self.encoder.version, self.generator)
+        version = self.encoder.version
+        sample, imagined = self.replay.sample(updates, self.batch, self.relabel, version, self.generator, self.n_step)
         count = imagined.stop - imagined.start
         sample.goal[:, imagined] = self.imagine(updates * count).unflatten(0, (updates, count))
-        rewards = self.reward(sample.next_latent.flatten(0, 1), sample.goal.flatten(0, 1), self.frame.weight)
+        batches = Batch(sample.latent, sample.goal, sample.action, self.rewards(sample), sample.next_latent, sample.steps)
         metrics: dict[str, Tensor] = {}
-        for latent, goal, action, after, reward in zip(*sample, rewards.unflatten(0, (updates, -1)), strict=True):
-            metrics |= self.learner.update(Batch(latent, goal, action, reward, after), self.generator)
+        for batch in zip(*batches, strict=True):
+            metrics |= self.learner.update(Batch(*batch), self.generator)
         return metrics
+
+    def rewards(self, sample: Sample) -> Tensor:
+        """Rewards f32[U, B] of a sample's goals, discounted and summed over the `steps` from `latent` to `next_latent`.
+
+        Source: Sutton & Barto 2018, equation 7.1, without a correction for what has since become of the policy; with relabelled
+        goals, Yang et al. 2021 (arXiv:2102.12962), section 3.
+        """
+        reached = torch.cat((sample.between, sample.next_latent[:, :, None]), 2)
+        goal = sample.goal[:, :, None].expand_as(reached)
+        rewards = self.reward(reached.flatten(0, 2), goal.flatten(0, 2), self.frame.weight).unflatten(0, reached.shape[:3])
+        total = rewards[:, :, -1]
+        for step in range(rewards.shape[2] - 1, 0, -1):
+            sooner = rewards[:, :, step - 1] + self.learner.config.discount * total
+            total = torch.where(step < sample.steps, sooner, total)
+        return total
 
     def last_return(self) -> np.ndarray:
         """Undiscounted returns f32[N] of the open episodes so far, towards the goals that they were given."""

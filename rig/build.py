@@ -137,7 +137,7 @@ def make_agent(config: RunConfig, env: Any, representation: Representation, fold
     replay = make_replay(config, env, encoder, frame.dim, folder)
     return RIG(
         env, encoder, goals, frame,
-        find("reward", config.reward.name).entry,
+        find("reward", config.reward.name).entry(config.reward),
         learner,
         replay,
         config.relabel,
@@ -146,6 +146,7 @@ def make_agent(config: RunConfig, env: Any, representation: Representation, fold
         random_steps=config.random_steps,
         hold=config.collect.hold,
         updates_per_step=config.updates_per_step,
+        n_step=config.n_step,
         overlap=config.run.overlap,
         online=Online(config.online, config.skew, encoder, goals, frame, replay, learner),
     )  # fmt: skip
@@ -153,5 +154,4 @@ def make_agent(config: RunConfig, env: Any, representation: Representation, fold
 
 def make_policy(config: RunConfig, representation: Representation, learner: Learner) -> Policy:
     """What acts in an evaluation."""
-    reward = find("reward", config.reward.name).entry
-    return Policy(representation.encoder, representation.frame, learner, reward, device_of(config))
+    return Policy(representation.encoder, representation.frame, learner, device_of(config))

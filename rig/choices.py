@@ -6,7 +6,7 @@ import difflib
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from rig.goals.base import GoalSampler
 from rig.learners import LEARNERS
 from rig.learners.base import Learner
 from rig.replay.relabel import RELABELS
-from rig.rewards import REWARDS
+from rig.rewards import REWARDS, Reward
 
 
 class Choice(NamedTuple):
@@ -40,8 +40,8 @@ class Group(NamedTuple):
     """What `rig list` calls it."""
     table: Mapping[str, Any]
     """Name -> entry; an entry carries its settings' dataclass as the attribute `Config`, or is that dataclass."""
-    base: type[Any] | Callable[..., Any] | None
-    """The class that a plug-in `module:Class` must inherit from, `callable` for a function; None: no plug-ins."""
+    base: type[Any] | None
+    """The class that a plug-in `module:Class` must inherit from; None: no plug-ins."""
 
 
 GROUPS: dict[str, Group] = {
@@ -49,7 +49,7 @@ GROUPS: dict[str, Group] = {
     "encoder": Group("encoders", ENCODERS, Encoder),
     "goals": Group("goal samplers", GOALS, GoalSampler),
     "frame": Group("latent frames", FRAMES, None),
-    "reward": Group("rewards", REWARDS, callable),
+    "reward": Group("rewards", REWARDS, Reward),
     "relabel": Group("relabelling", RELABELS, None),
     "learner": Group("learners", LEARNERS, Learner),
 }
@@ -96,11 +96,8 @@ def _plug_in(group: str, name: str) -> Any:
     if base is None:
         raise UserError(f"{group}={name}: a {group} cannot be plugged in; valid: {', '.join(GROUPS[group].table)}")
     entry = _import(group, name)
-    if isinstance(base, type):
-        if not (isinstance(entry, type) and issubclass(entry, base)):
-            raise UserError(f"{group}={name}: '{name.partition(':')[2]}' is no subclass of {base.__module__}.{base.__name__}")
-    elif not callable(entry):
-        raise UserError(f"{group}={name}: '{name.partition(':')[2]}' is no function")
+    if not (isinstance(entry, type) and issubclass(entry, base)):
+        raise UserError(f"{group}={name}: '{name.partition(':')[2]}' is no subclass of {base.__module__}.{base.__name__}")
     settings: Any = getattr(entry, "Config", None)
     if not (isinstance(settings, type) and is_dataclass(settings) and "name" in {f.name for f in fields(settings)}):
         raise UserError(f"{group}={name}: it needs an attribute Config, a frozen dataclass whose first field is `name: str`")

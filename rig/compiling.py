@@ -137,7 +137,7 @@ def _batch(count: int, latent_dim: int, action_dim: int, device: torch.device) -
     generator = torch.Generator(device).manual_seed(0)
     latent, goal, after = torch.randn((3, count, latent_dim), generator=generator, device=device)
     action = torch.rand((count, action_dim), generator=generator, device=device) * 2 - 1
-    return Batch(latent, goal, action, -(after - goal).norm(dim=1), after)
+    return Batch(latent, goal, action, -(after - goal).norm(dim=1), after, torch.ones(count, device=device))
 
 
 def _key(learner: Learner, batch: Batch) -> str:

@@ -63,8 +63,8 @@ def learn() -> dict[str, Any]:
     generator = torch.Generator(device).manual_seed(0)
     learner = TD3(TD3.Config(), 8, 2, torch.Generator().manual_seed(0)).to(device)
     size = learner.config.batch
-    zeros = torch.zeros(size, 8, device=device)
-    batch = Batch(zeros, zeros, torch.zeros(size, 2, device=device), torch.zeros(size, device=device), zeros)
+    zeros, each = torch.zeros(size, 8, device=device), torch.zeros(size, device=device)
+    batch = Batch(zeros, zeros, torch.zeros(size, 2, device=device), each, zeros, each + 1)
 
     def update() -> None:
         learner.update(batch, generator)

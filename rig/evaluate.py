@@ -13,7 +13,7 @@ from rig.algorithm import observe, whole
 from rig.encoders.base import Encoder
 from rig.goals.frame import LatentFrame
 from rig.learners.base import Learner
-from rig.rewards import Reward
+from rig.rewards import weighted_distance
 
 Floats = NDArray[np.float32]
 
@@ -30,7 +30,7 @@ class Rollouts(NamedTuple):
     goal_frame: NDArray[np.uint8]
     """u8[E, H, W, 3]"""
     latent_distance: Floats
-    """f32[E, T + 1], distance to the goal in the agent's coordinates, as it is rewarded."""
+    """f32[E, T + 1], distance to the goal in the agent's coordinates, with the frame's weights."""
 
 
 class Policy(NamedTuple):
@@ -39,7 +39,6 @@ class Policy(NamedTuple):
     encoder: Encoder
     frame: LatentFrame
     learner: Learner
-    reward: Reward
     device: torch.device
 
 
@@ -50,7 +49,7 @@ def rollout(env: Any, policy: Policy, goal_state: Floats | None, goal_frame: NDA
         return policy.frame(policy.encoder.encode(observed))
 
     def distance(latent: torch.Tensor) -> Floats:
-        return (-policy.reward(latent, goal, policy.frame.weight)).cpu().numpy()
+        return weighted_distance(latent, goal, policy.frame.weight).cpu().numpy()
 
     goal_observed = goal_state if policy.encoder.observes == "state" else goal_frame
     goal = code(torch.from_numpy(goal_observed).to(policy.device))

@@ -91,6 +91,6 @@ class Online:
         always = torch.Generator(device).manual_seed(0)
         half = RelabelConfig(keep=0.5, imagined=0.0, future=0.5)
         (sample, _) = self.replay.sample(1, PROBED, half, self.encoder.version, always)
-        latent, goal, action, after = (part[0] for part in sample)
-        batch = Batch(latent, goal, action, torch.zeros(PROBED, device=device), after)
-        return critic_loss(batch, torch.zeros_like(action))[1]
+        nothing = torch.zeros(PROBED, device=device)
+        batch = Batch(sample.latent[0], sample.goal[0], sample.action[0], nothing, sample.next_latent[0], sample.steps[0])
+        return critic_loss(batch, torch.zeros_like(batch.action))[1]

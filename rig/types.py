@@ -20,9 +20,11 @@ class Batch(NamedTuple):
     action: Tensor
     """f32[B, A], in [-1, 1]."""
     reward: Tensor
-    """f32[B], recomputed for this goal."""
+    """f32[B], recomputed for this goal: discounted and summed over `steps` env steps."""
     next_latent: Tensor
-    """f32[B, D], code of the frame after the action."""
+    """f32[B, D], code of the frame `steps` env steps later."""
+    steps: Tensor
+    """f32[B], env steps from the one frame to the other: 1, or up to `n_step`."""
 
 
 class Indices(NamedTuple):

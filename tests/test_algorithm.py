@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from rig.learners import LEARNERS
 from rig.learners.base import Learner
 from rig.learners.td3 import TD3Config
 from rig.replay import RelabelConfig, Ring
-from rig.rewards import latent_distance
+from rig.rewards import LatentDistance, LatentDistanceConfig
 from rig.types import Batch
 from tests.point_line import WIDTH, WORLDS, Centroid, Numbered, PointLine, Reader, Recorder, check_exploration, film_of, seeded
 
+LATENT_DISTANCE = LatentDistance(LatentDistanceConfig())
 HORIZON = 6
 CPU = torch.device("cpu")
 
@@ -36,6 +38,7 @@ def make(
     random_steps: int = 0,
     hold: float = 1.0,
     updates_per_step: int = 1,
+    n_step: int = 1,
     batch: int = 16,
     seed: int = 0,
     overlap: bool = False,
@@ -45,9 +48,9 @@ def make(
     observed: tuple[tuple[int, ...], torch.dtype] = (env.frame_shape, torch.uint8)
     shape, dtype = observed if encoder.observes == "frame" else ((1,), torch.float32)
     return RIG(
-        env, encoder, goals or Numbered(), LatentFrame(IdentityConfig(), 1), latent_distance, learner or Recorder(),
+        env, encoder, goals or Numbered(), LatentFrame(IdentityConfig(), 1), LATENT_DISTANCE, learner or Recorder(),
         Ring(400, HORIZON, env.num_envs, shape, dtype, 1, 1, CPU), RelabelConfig("rig", *shares), seeded(seed),
-        batch=batch, random_steps=random_steps, hold=hold, updates_per_step=updates_per_step,
+        batch=batch, random_steps=random_steps, hold=hold, updates_per_step=updates_per_step, n_step=n_step,
         overlap=overlap,
     )  # fmt: skip
 
@@ -205,6 +208,24 @@ def test_rewards_are_recomputed_for_the_goal_that_is_learnt_with() -> None:
         torch.testing.assert_close(moved, 0.5 * batch.action.where(batch.next_latent < WIDTH - 1, moved * 2), rtol=0, atol=0.02)
     assert kept == imagined == 4 * len(agent.learner.batches)
     assert any(float((batch.reward[8:]).max()) > -0.01 for batch in agent.learner.batches)
+
+
+@pytest.mark.parametrize("n_step", [2, 4])
+def test_rewards_of_several_steps_are_discounted_and_summed(n_step: int) -> None:
+    learner = Recorder()
+    learner.config = SimpleNamespace(discount=0.7)
+    run(make(learner=learner, n_step=n_step), 2 * HORIZON)
+    lengths = torch.cat([batch.steps for batch in learner.batches])
+    assert lengths.unique().tolist() == list(range(1, n_step + 1))
+    for batch in learner.batches:
+        expected = torch.zeros(16)
+        for step in range(1, n_step + 1):
+            place = (batch.latent + 0.5 * step).clamp(max=WIDTH - 1)  # always right, by half a pixel a step
+            reward = -(place - batch.goal)[:, 0].abs() * 0.7 ** (step - 1)
+            expected += torch.where(step <= batch.steps, reward, 0.0)
+        torch.testing.assert_close(batch.reward, expected, rtol=0, atol=0.05)
+        after = (batch.latent[:, 0] + 0.5 * batch.steps).clamp(max=WIDTH - 1)
+        torch.testing.assert_close(batch.next_latent[:, 0], after, rtol=0, atol=0.02)
 
 
 def test_codes_goals_and_rewards_are_in_the_coordinates_of_the_frame() -> None:

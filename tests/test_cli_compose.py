@@ -140,7 +140,7 @@ def test_bad_yaml_of_ones_own_is_one_line(elsewhere: Path, text: str, message: s
 
 
 def test_plug_ins_are_chosen_like_any_other() -> None:
-    encoder, learner, reward = "rig.encoders.beta_vae:BetaVAE", "rig.learners.td3:TD3", "rig.rewards:latent_distance"
+    encoder, learner, reward = "rig.encoders.beta_vae:BetaVAE", "rig.learners.td3:TD3", "rig.rewards:Reciprocal"
     config = compose([f"encoder={encoder}", f"learner={learner}", f"reward={reward}", "encoder.latent_dim=3"])
     assert config.encoder == replace(find("encoder", "beta_vae").config, name=encoder, latent_dim=3)
     assert (config.learner.name, config.reward.name) == (learner, reward)

@@ -16,7 +16,6 @@ from rig.evaluate import Policy, Rollouts, rollout, spearman, summarise
 from rig.goals import LatentFrame
 from rig.goals.frame import IdentityConfig
 from rig.learners.base import Learner
-from rig.rewards import latent_distance
 
 
 def floats(*values: float) -> np.ndarray:
@@ -201,7 +200,7 @@ def policy(encoder: Encoder) -> Policy:
     frame = LatentFrame(IdentityConfig(), 1)
     frame.matrix.fill_(3.0)
     frame.weight.fill_(0.5)
-    return Policy(encoder, frame, Towards(), latent_distance, torch.device("cpu"))
+    return Policy(encoder, frame, Towards(), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -211,7 +210,7 @@ def test_a_rollout_goes_towards_the_goal_that_it_is_shown(known: bool) -> None:
     expected = np.array([[10, 11, 12, 13, 13], [20, 19, 18, 17, 16]], np.float32)
     np.testing.assert_array_equal(found.state[..., 0], expected)  # the past is not overwritten by what comes after
     np.testing.assert_array_equal(found.frame, np.broadcast_to(expected[..., None, None, None], (2, 5, 2, 2, 3)))
-    np.testing.assert_allclose(found.latent_distance, 1.5 * np.abs(expected - goals), rtol=1e-6)  # as it is rewarded
+    np.testing.assert_allclose(found.latent_distance, 1.5 * np.abs(expected - goals), rtol=1e-6)
     assert found.goal_state is (goals if known else None)
     np.testing.assert_array_equal(found.goal_frame, paint(goals))
 

@@ -39,7 +39,7 @@ def batches(count: int, seed: int = 1) -> Iterator[Batch]:
     for _ in range(count):
         latent, goal, after = (torch.randn(ROWS, LATENT, generator=generator) for _ in range(3))
         action = torch.rand(ROWS, ACTION, generator=generator) * 2 - 1
-        yield Batch(latent, goal, action, -(after - goal).norm(dim=1), after)
+        yield Batch(latent, goal, action, -(after - goal).norm(dim=1), after, torch.ones(ROWS))
 
 
 @pytest.fixture(params=list(LEARNERS))

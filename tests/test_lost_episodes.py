@@ -14,9 +14,10 @@ from rig.evaluate import Policy, rollouts
 from rig.goals import LatentFrame
 from rig.goals.frame import IdentityConfig
 from rig.replay import RelabelConfig, Ring
-from rig.rewards import latent_distance
+from rig.rewards import LatentDistance, LatentDistanceConfig
 from tests.point_line import WORLDS, Centroid, Numbered, PointLine, Recorder, seeded, silent
 
+LATENT_DISTANCE = LatentDistance(LatentDistanceConfig())
 HORIZON = 6
 CPU = torch.device("cpu")
 
@@ -51,7 +52,7 @@ class Shown(Losing):
 def agent_in(env: PointLine, rounds: int, overlap: bool = False) -> RIG:
     ring = Ring(rounds * HORIZON * WORLDS, HORIZON, WORLDS, env.frame_shape, torch.uint8, 1, 1, CPU)
     return RIG(
-        env, Centroid(), Numbered(), LatentFrame(IdentityConfig(), 1), latent_distance, Recorder(), ring,
+        env, Centroid(), Numbered(), LatentFrame(IdentityConfig(), 1), LATENT_DISTANCE, Recorder(), ring,
         RelabelConfig("rig", 0.25, 0.25, 0.5), seeded(0), batch=16, random_steps=0, hold=1.0, updates_per_step=1, overlap=overlap,
     )  # fmt: skip
 
@@ -95,7 +96,7 @@ def test_a_round_of_frames_is_collected_anew() -> None:
 
 
 def test_an_evaluation_is_of_whole_episodes() -> None:
-    policy = Policy(Centroid(), LatentFrame(IdentityConfig(), 1), Recorder(), latent_distance, CPU)
+    policy = Policy(Centroid(), LatentFrame(IdentityConfig(), 1), Recorder(), CPU)
     goals = PointLine().reset().frame
     whole, broken = (rollouts(env, policy, None, goals, HORIZON) for env in (Shown(), Shown(4, 6)))
     np.testing.assert_array_equal(whole.frame, broken.frame)

@@ -20,11 +20,12 @@ from rig.learners import LEARNERS
 from rig.learners.td3 import TD3Config
 from rig.online import PROBED, Online, OnlineConfig
 from rig.replay import RelabelConfig, Ring
-from rig.rewards import latent_distance
+from rig.rewards import LatentDistance, LatentDistanceConfig
 from rig.skew import SkewConfig
 from rig.state import Saver, restore_representation
 from tests.point_line import Centroid, Numbered, PointLine, Recorder, seeded
 
+LATENT_DISTANCE = LatentDistance(LatentDistanceConfig())
 HORIZON = 6
 CPU = torch.device("cpu")
 
@@ -63,7 +64,7 @@ def make(encoder: Encoder, goals: Any = None, learner: Any = None, online: Onlin
     ring = Ring(400, HORIZON, env.num_envs, env.frame_shape, torch.uint8, dim, 1, CPU)
     config = online or OnlineConfig(every=10, frames=500)
     return RIG(
-        env, encoder, goals, frame, latent_distance, learner, ring, RelabelConfig(), seeded(0), batch=16, random_steps=10,
+        env, encoder, goals, frame, LATENT_DISTANCE, learner, ring, RelabelConfig(), seeded(0), batch=16, random_steps=10,
         hold=2.0, updates_per_step=1, online=Online(config, SkewConfig(**skew), encoder, goals, frame, ring, learner),
     )  # fmt: skip
 

@@ -146,6 +146,6 @@ def test_the_temperature_holds_the_entropy_that_is_asked_for(target: float) -> N
     for _ in range(1500):
         action = torch.rand(ROWS, 1, generator=generator) * 2 - 1
         still = torch.zeros(ROWS, 1)
-        metrics = learner.update(Batch(still, still, action, -action[:, 0].square(), still), generator)
+        metrics = learner.update(Batch(still, still, action, -action[:, 0].square(), still, torch.ones(ROWS)), generator)
         entropy.append(float(metrics["entropy"]))
     assert sum(entropy[-200:]) / 200 == pytest.approx(target, abs=0.15)

@@ -97,7 +97,7 @@ class SAC(Learner):
             next_action, next_log_prob = self.policy(next_input, noise)
             next_value = self.target_critics(torch.cat((next_input, next_action), 1))[..., 0].amin(0)
             soft_value = next_value - self.log_temperature.exp() * next_log_prob
-            target = batch.reward + self.config.discount * soft_value
+            target = batch.reward + self.config.discount**batch.steps * soft_value
         value = self.critics(torch.cat((self.inputs(batch.latent, batch.goal), batch.action), 1))[..., 0]
         return 0.5 * len(value) * mse_loss(value, target.expand_as(value)), value
 

@@ -144,7 +144,8 @@ class SB3Learner(Learner):
 
         observation, after = self.inputs(batch.latent, batch.goal), self.inputs(batch.next_latent, batch.goal)
         reward = batch.reward[:, None]
-        samples = ReplayBufferSamples(observation, batch.action, after, torch.zeros_like(reward), reward)
+        discount = self.config.discount ** batch.steps[:, None]
+        samples = ReplayBufferSamples(observation, batch.action, after, torch.zeros_like(reward), reward, discount)
         self.model.replay_buffer = Given(samples)
         values: list[Tensor] = []
 

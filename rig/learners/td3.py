@@ -104,7 +104,7 @@ class TD3(Learner):
             smoothing = (noise * self.config.target_noise).clamp(-self.config.target_clip, self.config.target_clip)
             next_action = (bounded(self.config.action, self.target_actor(next_input)[0]) + smoothing).clamp(-1, 1)
             next_value = self.value(self.target_critics(torch.cat((next_input, next_action), 1))).amin(0)
-            target = batch.reward + self.config.discount * next_value
+            target = batch.reward + self.config.discount**batch.steps * next_value
         output = self.critics(torch.cat((self.inputs(batch.latent, batch.goal), batch.action), 1))
         value = self.value(output)
         if self.histogram is not None:

@@ -27,8 +27,12 @@ class Sample(NamedTuple):
     """[U, B, D]; rows from `keep` to `keep + imagined` of each batch are for the caller to fill with imagined goals."""
     action: Tensor
     """[U, B, A]"""
+    between: Tensor
+    """[U, B, n_step - 1, D], one, two, … env steps after `latent`; `next_latent` from there on."""
     next_latent: Tensor
-    """[U, B, D]"""
+    """[U, B, D], `steps` env steps after `latent`."""
+    steps: Tensor
+    """[U, B], n_step, or as many as are left of the episode."""
 
 
 class Ring:
@@ -121,7 +125,7 @@ class Ring:
         self.latent[rows, self.step] = latent
 
     def sample(
-        self, batches: int, batch: int, config: RelabelConfig, version: int, generator: torch.Generator
+        self, batches: int, batch: int, config: RelabelConfig, version: int, generator: torch.Generator, n_step: int = 1
     ) -> tuple[Sample, slice]:
         """Draw batches of transitions uniformly and relabel them; returns them and the rows whose goals are to be imagined."""
         self._check(version)
@@ -141,7 +145,9 @@ class Ring:
         goal = _rows(self.goal, episode)
         goal[:, future] = _rows(codes, (first + goal_step)[:, future])
         action = _rows(self.action.flatten(0, 1), episode * self.horizon + step)
-        sample = Sample(_rows(codes, first + step), goal, action, _rows(codes, first + step + 1))
+        steps, now = (length - step).clamp(max=n_step), first + step
+        reached = torch.stack([_rows(codes, now + steps.clamp(max=n)) for n in range(1, n_step + 1)], 2)
+        sample = Sample(_rows(codes, now), goal, action, reached[:, :, :-1], reached[:, :, -1], steps.float())
         return sample, slice(keep, keep + imagined)
 
     def refresh(self, encode: Callable[[Tensor], Tensor], version: int) -> None:

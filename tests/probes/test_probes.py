@@ -19,6 +19,8 @@ from rig.types import Batch
 
 ROWS = 64
 DISCOUNT = 0.8
+ONE = torch.ones(ROWS)
+"""A step each."""
 
 SMALL: dict[str, Any] = {"hidden": (32, 32), "learning_rate": 3e-3, "polyak": 0.05}
 """For a short time to the answer; of these, a learner's settings take what they have."""
@@ -69,7 +71,7 @@ def same(number: float) -> Tensor:
 def paid_once(generator: torch.Generator) -> Batch:
     """Whatever one does, 0.7."""
     still = same(0.0)
-    return Batch(still, still, uniform(generator), same(0.7)[:, 0], still)
+    return Batch(still, still, uniform(generator), same(0.7)[:, 0], still, ONE)
 
 
 def test_one_step_is_worth_its_reward(name: str, seed: int) -> None:
@@ -84,13 +86,25 @@ def test_the_same_step_forever_is_worth_the_geometric_sum(name: str, seed: int) 
     assert value(learner, paid_once(torch.Generator().manual_seed(9))) == pytest.approx(0.7 / (1 - DISCOUNT), rel=0.05)
 
 
+def paid_for_up_to_three(generator: torch.Generator) -> Batch:
+    """The same, the rewards of one, two or three steps summed."""
+    still, steps = same(0.0), torch.randint(1, 4, (ROWS,), generator=generator).float()
+    reward = 0.7 * (1 - DISCOUNT**steps) / (1 - DISCOUNT)
+    return Batch(still, still, uniform(generator), reward, still, steps)
+
+
+def test_what_several_steps_were_paid_is_worth_the_same(name: str, seed: int) -> None:
+    learner = learn(name, seed, paid_for_up_to_three, 1000 if name == "hl_gauss" else 500, DISCOUNT)
+    assert value(learner, paid_once(torch.Generator().manual_seed(9))) == pytest.approx(0.7 / (1 - DISCOUNT), rel=0.05)
+
+
 # ---- one step, a reward for each goal ----
 
 
 def paid_by_goal(generator: torch.Generator) -> Batch:
     """The reward is the goal, whatever one does and sees."""
     goal = uniform(generator)
-    return Batch(uniform(generator), goal, uniform(generator), goal[:, 0], uniform(generator))
+    return Batch(uniform(generator), goal, uniform(generator), goal[:, 0], uniform(generator), ONE)
 
 
 def test_a_value_depends_on_the_goal(name: str, seed: int) -> None:
@@ -106,7 +120,7 @@ def test_a_value_depends_on_the_goal(name: str, seed: int) -> None:
 def paid_at_the_second(generator: torch.Generator) -> Batch:
     """-1 → 0 → 1, where it stays; the step out of 0 pays 1."""
     before = torch.randint(-1, 2, (ROWS, 1), generator=generator).float()
-    return Batch(before, same(0.0), uniform(generator), (before[:, 0] == 0).float(), (before + 1).clamp(max=1))
+    return Batch(before, same(0.0), uniform(generator), (before[:, 0] == 0).float(), (before + 1).clamp(max=1), ONE)
 
 
 def test_what_comes_later_is_discounted_once_a_step(name: str, seed: int) -> None:
@@ -122,7 +136,7 @@ def test_what_comes_later_is_discounted_once_a_step(name: str, seed: int) -> Non
 def paid_for_the_goal(generator: torch.Generator) -> Batch:
     """Whatever one sees, the action should be the goal."""
     goal, action = uniform(generator), uniform(generator)
-    return Batch(uniform(generator), goal, action, -(action - goal).abs()[:, 0], uniform(generator))
+    return Batch(uniform(generator), goal, action, -(action - goal).abs()[:, 0], uniform(generator), ONE)
 
 
 def test_the_policy_does_what_the_goal_says(name: str, seed: int) -> None:
@@ -139,7 +153,7 @@ def paid_near_the_goal(generator: torch.Generator) -> Batch:
     """A walk on a line, 0.25 a step at most; the reward is minus the distance after the step."""
     before, goal, action = uniform(generator), uniform(generator), uniform(generator)
     after = before + 0.25 * action
-    return Batch(before, goal, action, -(after - goal).abs()[:, 0], after)
+    return Batch(before, goal, action, -(after - goal).abs()[:, 0], after, ONE)
 
 
 def test_the_policy_walks_to_the_goal_and_stays(name: str, seed: int) -> None:
