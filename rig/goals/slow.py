@@ -9,6 +9,8 @@ EXPLAINED = 0.8
 """Share of a feature's variance that the kept ones must predict for it to be left out."""
 FASTEST = 0.02
 """Slowness (half the mean squared step of a unit-variance feature) up to which nothing is noise: it remembers for 50 steps."""
+TESTED = 1500
+"""Frames on which a prediction is tried."""
 PERSISTENT = 0.3
 """Correlation of successive steps above which a fast feature is no noise: that of actions held for six steps, with an error in
 every frame whose variance is a third of the squared step. The error alone has -0.5, a random walk 0."""
@@ -36,19 +38,29 @@ def slow_features(episodes: Tensor, ridge: float) -> tuple[Tensor, Tensor, Tenso
     return offset, (whitening @ axes).T, slowness.clamp(min=0)
 
 
-def neighbour_r2(inputs: Tensor, output: Tensor, generator: torch.Generator, points: int = 3000, neighbours: int = 10) -> float:
-    """How well inputs [M, K] predict an output [M]: R² out of sample of a locally linear (K + 1 coefficients) regression."""
-    chosen = torch.randperm(len(inputs), generator=generator, device=inputs.device)[:points]
-    x, y = inputs[chosen], output[chosen]
-    half = len(x) // 2
-    neighbours = neighbours * (inputs.shape[1] + 1)
-    nearest = torch.cdist(x[half:], x[:half]).topk(min(neighbours, half), largest=False).indices
-    local = x[:half][nearest] - x[half:, None]
+def neighbour_r2(inputs: Tensor, output: Tensor, generator: torch.Generator, points: int = 8000, neighbours: int = 4) -> float:
+    """How well inputs f64[E, T, K] predict an output f64[E, T]: R² out of sample of a locally linear regression.
+
+    A frame is predicted from those near it among `points` others, of other half-episodes: within its own, near inputs are
+    near in time, and there anything slow is predicted by what was. Few points would take a bend for noise; slopes are shrunk by a
+    thousandth of a unit variance, since where things rest, nothing but the error of the code spreads the neighbours.
+    """
+    (episodes, length, dim), device = inputs.shape, inputs.device
+    x, y = inputs.flatten(0, 1), output.flatten()
+    half = torch.arange(length, device=device) * 2 // length + 2 * torch.arange(episodes, device=device)[:, None]
+    half = half.flatten()
+    chosen = torch.randperm(len(x), generator=generator, device=device)
+    tested, known = chosen[:TESTED], chosen[-points:]
+    apart = torch.cdist(x[tested], x[known]).masked_fill_(half[tested, None] == half[known], torch.inf)
+    nearest = known[apart.topk(min(neighbours * (dim + 1), len(known) // 2), largest=False).indices]
+    local = x[nearest] - x[tested, None]
     design = torch.cat((torch.ones_like(local[..., :1]), local), 2)
-    gram = design.transpose(1, 2) @ design + 1e-6 * torch.eye(design.shape[2], dtype=x.dtype, device=x.device)
-    coefficients = torch.linalg.solve(gram, design.transpose(1, 2) @ y[:half][nearest][..., None])
-    error = coefficients[:, 0, 0] - y[half:]
-    return 1 - float(error.square().mean() / y[half:].var(correction=0))
+    shrinkage = 1e-3 * nearest.shape[1] * torch.eye(dim + 1, dtype=x.dtype, device=device)
+    shrinkage[0, 0] = 0
+    moments = design.transpose(1, 2) @ y[nearest][..., None]
+    coefficients = torch.linalg.solve(design.transpose(1, 2) @ design + shrinkage, moments)
+    error = coefficients[:, 0, 0] - y[tested]
+    return 1 - float(error.square().mean() / y[tested].var(correction=0))
 
 
 def persistence(features: Tensor) -> Tensor:
@@ -66,10 +78,9 @@ def spanning_features(features: Tensor, slowness: Tensor, generator: torch.Gener
     apart, but the state predicts them. What changes fast and does not go on as it changes is noise and never kept (one
     feature always is): speed alone does not tell noise from a hand or a finger that an action moves far.
     """
-    flat = features.flatten(0, 1)
     moves = (slowness <= FASTEST) | (persistence(features) > PERSISTENT)
     kept = [0]
     for feature in moves.nonzero().flatten().tolist():
-        if feature and neighbour_r2(flat[:, kept], flat[:, feature], generator) < EXPLAINED:
+        if feature and neighbour_r2(features[..., kept], features[..., feature], generator) < EXPLAINED:
             kept.append(feature)
     return kept

@@ -244,10 +244,25 @@ def test_steps_of_noise_undo_each_other_and_steps_of_held_actions_go_on() -> Non
 
 
 def test_neighbour_regression_predicts_out_of_sample() -> None:
-    a, b = uniform_factors(2, 4).flatten(0, 1).T
-    inputs = torch.stack((a, b), 1)
+    inputs = uniform_factors(2, 4)
+    a, b = inputs.unbind(-1)
     assert neighbour_r2(inputs, torch.sin(2 * a) + b.square(), seeded(0)) > 0.98
-    noise = torch.randn(2000, generator=seeded(5), dtype=torch.float64)
+    noise = torch.randn(a.shape, generator=seeded(5), dtype=torch.float64)
     assert neighbour_r2(inputs, noise, seeded(0)) < 0.05
     half_noise = neighbour_r2(inputs, a / a.std() + noise, seeded(0))
     assert 0.3 < half_noise < 0.6
+
+
+def test_what_is_near_in_time_is_no_prediction() -> None:
+    """A thing at rest shows when it was looked at, but not where another slow thing is."""
+    noise = torch.randn(2, 64, 500, generator=seeded(10), dtype=torch.float64)
+    resting = torch.randn(64, 1, generator=seeded(11), dtype=torch.float64) + 1e-3 * noise[0]
+    wandering = noise[1].cumsum(1) / 500**0.5
+    assert neighbour_r2(resting[..., None], wandering, seeded(0)) < 0.2
+
+
+def test_a_sharp_bend_is_no_noise() -> None:
+    path = pushed(4, 12, hold=6).repeat(10, 1, 1)
+    inputs = path + 0.02 * torch.randn(path.shape, generator=seeded(13), dtype=torch.float64)
+    bent = torch.tanh(4 * path[..., 0]) * torch.cos(2 * path[..., 1])
+    assert neighbour_r2(inputs, bent, seeded(0)) > 0.8
