@@ -224,7 +224,7 @@ class RIG:
         Source: Sutton & Barto 2018, equation 7.1, without a correction for what has since become of the policy; with relabelled
         goals, Yang et al. 2021 (arXiv:2102.12962), section 3.
         """
-        reached = torch.cat((sample.between, sample.next_latent[:, :, None]), 2)
+        reached = sample.reached
         goal = sample.goal[:, :, None].expand_as(reached)
         rewards = self.reward(reached.flatten(0, 2), goal.flatten(0, 2), self.frame.weight).unflatten(0, reached.shape[:3])
         total = rewards[:, :, -1]

@@ -12,9 +12,11 @@ from torch import Tensor
 from rig.encoders import Encoder
 from rig.goals import GoalSampler
 from rig.learners.base import Learner
+from rig.rewards import LatentDistance, LatentDistanceConfig
 from rig.types import Batch
 
 WIDTH, WORLDS = 8, 3
+LATENT_DISTANCE = LatentDistance(LatentDistanceConfig())
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -19,11 +19,21 @@ from rig.learners import LEARNERS
 from rig.learners.base import Learner
 from rig.learners.td3 import TD3Config
 from rig.replay import RelabelConfig, Ring
-from rig.rewards import LatentDistance, LatentDistanceConfig
 from rig.types import Batch
-from tests.point_line import WIDTH, WORLDS, Centroid, Numbered, PointLine, Reader, Recorder, check_exploration, film_of, seeded
+from tests.point_line import (
+    LATENT_DISTANCE,
+    WIDTH,
+    WORLDS,
+    Centroid,
+    Numbered,
+    PointLine,
+    Reader,
+    Recorder,
+    check_exploration,
+    film_of,
+    seeded,
+)  # fmt: skip
 
-LATENT_DISTANCE = LatentDistance(LatentDistanceConfig())
 HORIZON = 6
 CPU = torch.device("cpu")
 

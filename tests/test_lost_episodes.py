@@ -14,10 +14,8 @@ from rig.evaluate import Policy, rollouts
 from rig.goals import LatentFrame
 from rig.goals.frame import IdentityConfig
 from rig.replay import RelabelConfig, Ring
-from rig.rewards import LatentDistance, LatentDistanceConfig
-from tests.point_line import WORLDS, Centroid, Numbered, PointLine, Recorder, seeded, silent
+from tests.point_line import LATENT_DISTANCE, WORLDS, Centroid, Numbered, PointLine, Recorder, seeded, silent
 
-LATENT_DISTANCE = LatentDistance(LatentDistanceConfig())
 HORIZON = 6
 CPU = torch.device("cpu")
 

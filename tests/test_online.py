@@ -20,12 +20,10 @@ from rig.learners import LEARNERS
 from rig.learners.td3 import TD3Config
 from rig.online import PROBED, Online, OnlineConfig
 from rig.replay import RelabelConfig, Ring
-from rig.rewards import LatentDistance, LatentDistanceConfig
 from rig.skew import SkewConfig
 from rig.state import Saver, restore_representation
-from tests.point_line import Centroid, Numbered, PointLine, Recorder, seeded
+from tests.point_line import LATENT_DISTANCE, Centroid, Numbered, PointLine, Recorder, seeded
 
-LATENT_DISTANCE = LatentDistance(LatentDistanceConfig())
 HORIZON = 6
 CPU = torch.device("cpu")
 

@@ -27,12 +27,15 @@ class Sample(NamedTuple):
     """[U, B, D]; rows from `keep` to `keep + imagined` of each batch are for the caller to fill with imagined goals."""
     action: Tensor
     """[U, B, A]"""
-    between: Tensor
-    """[U, B, n_step - 1, D], one, two, … env steps after `latent`; `next_latent` from there on."""
-    next_latent: Tensor
-    """[U, B, D], `steps` env steps after `latent`."""
+    reached: Tensor
+    """[U, B, n_step, D], one, two, … `steps` env steps after `latent`, and that last one from there on."""
     steps: Tensor
     """[U, B], n_step, or as many as are left of the episode."""
+
+    @property
+    def next_latent(self) -> Tensor:
+        """[U, B, D], `steps` env steps after `latent`."""
+        return self.reached[..., -1, :]
 
 
 class Ring:
@@ -147,7 +150,7 @@ class Ring:
         action = _rows(self.action.flatten(0, 1), episode * self.horizon + step)
         steps, now = (length - step).clamp(max=n_step), first + step
         reached = torch.stack([_rows(codes, now + steps.clamp(max=n)) for n in range(1, n_step + 1)], 2)
-        sample = Sample(_rows(codes, now), goal, action, reached[:, :, :-1], reached[:, :, -1], steps.float())
+        sample = Sample(_rows(codes, now), goal, action, reached, steps.float())
         return sample, slice(keep, keep + imagined)
 
     def refresh(self, encode: Callable[[Tensor], Tensor], version: int) -> None:

@@ -89,7 +89,7 @@ def test_several_steps_end_with_the_episode_and_those_between_are_theirs(steps: 
     assert torch.equal(sample.next_latent, torch.stack((number, first + sample.steps), 1))
     for step in (1, 2):
         between = torch.stack((number, torch.minimum(first + step, first + sample.steps)), 1)
-        assert torch.equal(sample.between[:, step - 1], between)
+        assert torch.equal(sample.reached[:, step - 1], between)
     assert torch.equal(sample.latent, draw(ring, 2000)[0].latent), "what is drawn depends on nothing else"
 
 
@@ -142,8 +142,8 @@ def test_batches_drawn_at_once_are_batches() -> None:
     """Each has its own transitions, and in its own rows the shares of goals that a batch has."""
     ring = play(empty(), 23)
     several, imagined = ring.sample(3, 400, MIXED, 0, seeded(0))
-    assert imagined == slice(100, 200) and [part.shape[:2] for part in several] == [(3, 400)] * 6
-    for latent, goal, action, _, after, _ in zip(*several, strict=True):
+    assert imagined == slice(100, 200) and [part.shape[:2] for part in several] == [(3, 400)] * 5
+    for latent, goal, action, after in zip(several.latent, several.goal, several.action, several.next_latent, strict=True):
         assert torch.equal(after, latent + torch.tensor([0.0, 1.0])) and torch.equal(action, latent)
         assert torch.equal(goal[:100], goal_of(latent[:100, 0].long()))
         assert torch.equal(goal[200:, 0], latent[200:, 0]) and bool((goal[200:, 1] > latent[200:, 1]).all())
