@@ -86,10 +86,10 @@ def collect(
 
 
 def represent(
-    encoder: Encoder, goals: GoalSampler, frame: LatentFrame, observed: Tensor, generator: torch.Generator, report: Report,
-    skew: SkewConfig = ALIKE,
+    encoder: Encoder, goals: GoalSampler, frame: LatentFrame, reward: Reward, observed: Tensor, generator: torch.Generator,
+    report: Report, skew: SkewConfig = ALIKE,
 ) -> dict[str, float]:  # fmt: skip
-    """l. 2-3: train the encoder on observations [E, T, …], fit the prior p(z) and the latent frame to its means.
+    """l. 2-3: train the encoder on observations [E, T, …], fit the prior p(z), the latent frame and the reward to its means.
 
     The prior counts frames as `skew` weighs them (Skew-Fit): all alike by default.
     """
@@ -99,6 +99,7 @@ def represent(
     weight = frame_weights(skew, encoder, goals, every, latent, generator)
     goals.fit(latent, weight)
     frame.fit(latent.unflatten(0, observed.shape[:2]), generator)
+    reward.fit(frame(latent).unflatten(0, observed.shape[:2]), generator)
     return metrics if weight is None else {**metrics, "skew_effective_share": float(effective_share(weight))}
 
 

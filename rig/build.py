@@ -20,17 +20,19 @@ from rig.goals.frame import LatentFrame
 from rig.learners.base import Learner
 from rig.online import Online
 from rig.replay.ring import Ring
+from rig.rewards import Reward
 
 STREAMS = ("network", "collect", "train", "evaluate", "probe")
 """One seed makes a seed for each of these: no stream's draws depend on how many another took."""
 
 
 class Representation(NamedTuple):
-    """What observations become before the agent sees them, and where its goals come from."""
+    """What observations become before the agent sees them, where its goals come from, and how good it is to be near one."""
 
     encoder: Encoder
     goals: GoalSampler
     frame: LatentFrame
+    reward: Reward
 
 
 def stream_seed(seed: int, stream: str) -> int:
@@ -81,7 +83,7 @@ def need_goals(config: RunConfig, env: Any) -> None:
 
 
 def make_representation(config: RunConfig, env: Any) -> Representation:
-    """Encoder, prior and latent frame, untrained. Raises UserError where the encoder does not fit the worlds."""
+    """Encoder, prior, latent frame and reward, untrained. Raises UserError where the encoder does not fit the worlds."""
     device = device_of(config)
     encoder_class: Any = find("encoder", config.encoder.name).entry
     goals_class: Any = find("goals", config.goals.name).entry
@@ -94,7 +96,9 @@ def make_representation(config: RunConfig, env: Any) -> Representation:
         frame = LatentFrame(config.frame, encoder.latent_dim).to(device)
     except ValueError as error:
         raise UserError(str(error)) from error
-    return Representation(encoder, goals_class(config.goals, encoder.latent_dim).to(device), frame)
+    goals = goals_class(config.goals, encoder.latent_dim).to(device)
+    reward_class: Any = find("reward", config.reward.name).entry
+    return Representation(encoder, goals, frame, reward_class(config.reward).to(device))
 
 
 def make_learner(config: RunConfig, latent_dim: int, action_dim: int) -> Learner:
@@ -132,12 +136,11 @@ def make_replay(config: RunConfig, env: Any, encoder: Encoder, latent_dim: int, 
 
 def make_agent(config: RunConfig, env: Any, representation: Representation, folder: Path | None = None) -> RIG:
     """RIG over a fitted representation, before its first step; `folder` as for `make_replay`."""
-    encoder, goals, frame = representation
+    encoder, goals, frame, reward = representation
     learner = make_learner(config, frame.dim, env.action_dim)
     replay = make_replay(config, env, encoder, frame.dim, folder)
     return RIG(
-        env, encoder, goals, frame,
-        find("reward", config.reward.name).entry(config.reward),
+        env, encoder, goals, frame, reward,
         learner,
         replay,
         config.relabel,

@@ -47,7 +47,7 @@ def learn_to_see(config: RunConfig, env: Any, representation: Representation, si
 
 def probe_encoder(config: RunConfig, env: Any, representation: Representation) -> dict[str, dict[str, float]]:
     """Probe the encoder on random states, print what it and the latent frame see, and return the figures."""
-    encoder, _, frame = representation
+    encoder, frame = representation.encoder, representation.frame
     if config.evaluation.probe_states == 0 or not env.task.factors:
         print(describe_frame(frame.spectrum, frame.weight, [], config.frame.name), file=sys.stderr)
         return {}

@@ -15,8 +15,8 @@ from rig.replay.disk import read_chunk, write_chunk
 
 
 def representation_tensors(agent: RIG) -> dict[str, dict[str, Tensor]]:
-    """Encoder, prior and latent frame, each as flat tensors."""
-    parts = {"encoder": agent.encoder, "goals": agent.goals, "frame": agent.frame}
+    """Encoder, prior, latent frame and reward, each as flat tensors."""
+    parts = {"encoder": agent.encoder, "goals": agent.goals, "frame": agent.frame, "reward": agent.reward}
     return {name: dict(part.state_dict()) for name, part in parts.items()}
 
 
@@ -100,9 +100,9 @@ class Saver:
 
 
 def load_part(name: str, part: Any, loaded: checkpoint.Loaded) -> None:
-    """Load the part of a checkpoint that has this name. Raises UserError where its tensors are not those of `part`."""
+    """Load a part of a checkpoint; one without tensors may be absent from it. Raises UserError where its tensors do not fit."""
     try:
-        part.load_state_dict(loaded.tensors[name])
+        part.load_state_dict(loaded.tensors.get(name, {}))
     except RuntimeError as error:
         raise UserError(
             f"checkpoint {loaded.step} keeps its {name} in other sizes than the run's config.yaml says; "
@@ -111,7 +111,7 @@ def load_part(name: str, part: Any, loaded: checkpoint.Loaded) -> None:
 
 
 def restore_representation(parts: dict[str, Any], loaded: checkpoint.Loaded, identity: dict[str, Any]) -> None:
-    """Load encoder, goals and frame (by these names in `parts`) from a checkpoint.
+    """Load encoder, goals, frame and reward (by these names in `parts`) from a checkpoint.
 
     Raises UserError where the checkpoint is of another encoder, latent size, task or learner than the configuration says.
     """
@@ -122,5 +122,6 @@ def restore_representation(parts: dict[str, Any], loaded: checkpoint.Loaded, ide
                 f"put back the config.yaml that the run was trained with"
             )
     parts["frame"].resize(len(loaded.tensors["frame"]["matrix"]))
+    parts["reward"].resize(parts["frame"].dim, parts["frame"].matrix.device)
     for name, part in parts.items():
         load_part(name, part, loaded)

@@ -238,7 +238,7 @@ def test_a_plug_in_is_found_where_one_stands(plugin: str) -> None:
         ("encoder", ":A", "encoder=:A: module '' has no 'A'"),
         ("encoder", "sky_plugin:Bare", "encoder=sky_plugin:Bare: it needs an attribute Config"),
         ("learner", "sky_plugin:Plugged", "learner=sky_plugin:Plugged: 'Plugged' is no subclass of rig.learners.base.Learner"),
-        ("reward", "sky_plugin:TABLE", "reward=sky_plugin:TABLE: 'TABLE' is no subclass of rig.rewards.Reward"),
+        ("reward", "sky_plugin:TABLE", "reward=sky_plugin:TABLE: 'TABLE' is no subclass of rig.rewards.base.Reward"),
         ("task", "sky_plugin:Plugged", "task=sky_plugin:Plugged: a task cannot be plugged in; valid: reach, push, .*gym"),
     ],
 )

@@ -9,7 +9,27 @@ from torch import Tensor
 from rig.algorithm import collect, represent
 from rig.goals import LatentFrame
 from rig.goals.frame import IdentityConfig, StandardisedConfig
-from tests.point_line import WIDTH, WORLDS, Centroid, Numbered, PointLine, Reader, check_exploration, film_of, seeded, silent
+from rig.rewards import LatentDistance, LatentDistanceConfig
+from tests.point_line import (
+    LATENT_DISTANCE,
+    WIDTH,
+    WORLDS,
+    Centroid,
+    Numbered,
+    PointLine,
+    Reader,
+    check_exploration,
+    film_of,
+    seeded,
+    silent,
+)  # fmt: skip
+
+
+class Noted(LatentDistance):
+    """A reward that remembers what it was fitted to."""
+
+    def fit(self, episodes: Tensor, generator: torch.Generator) -> None:
+        self.fitted = episodes
 
 
 def test_exploration_films_whole_episodes_of_held_actions() -> None:
@@ -44,13 +64,14 @@ def test_the_oracle_collects_states() -> None:
 
 
 def test_the_representation_is_fitted_in_order() -> None:
-    encoder, goals, frame = Centroid(), Numbered(), LatentFrame(StandardisedConfig(), 1)
+    encoder, goals, frame, reward = Centroid(), Numbered(), LatentFrame(StandardisedConfig(), 1), Noted(LatentDistanceConfig())
     observed = collect(PointLine(), encoder, 90, 4, 3.0, True, seeded(0), silent)
-    assert represent(encoder, goals, frame, observed, seeded(1), silent) == {"reconstruction": 0.25}
+    assert represent(encoder, goals, frame, reward, observed, seeded(1), silent) == {"reconstruction": 0.25}
     assert torch.equal(encoder.fitted, observed.flatten(0, 1))
     latent = encoder.encode(observed.flatten(0, 1))
     assert torch.equal(goals.fitted, latent)  # the prior is over the encoder's means, not over the frame's coordinates
     torch.testing.assert_close(frame(latent).std(0, correction=0), torch.ones(1))
+    assert torch.equal(reward.fitted, frame(latent).view(18, 5, 1))  # and the reward is over the frame's
 
 
 def test_slow_frames_are_fitted_to_whole_episodes() -> None:
@@ -59,6 +80,6 @@ def test_slow_frames_are_fitted_to_whole_episodes() -> None:
     frame.fit = lambda episodes, generator: received.append(episodes)  # type: ignore[method-assign]
     encoder = Centroid()
     observed = collect(PointLine(), encoder, 90, 4, 3.0, True, seeded(0), silent)
-    represent(encoder, Numbered(), frame, observed, seeded(1), silent)
+    represent(encoder, Numbered(), frame, LATENT_DISTANCE, observed, seeded(1), silent)
     assert received[0].shape == (18, 5, 1)
     assert bool((received[0].diff(dim=1).abs() < 0.52).all())  # neighbours along T are neighbours in time

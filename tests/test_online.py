@@ -226,7 +226,8 @@ def test_a_checkpoint_after_a_refit_holds_the_codes_as_they_are_now(tmp_path: Pa
     assert len(loaded.meta["replay"]["codes"]) == 1 and len(loaded.shared) == len(loaded.meta["replay"]["chunks"]) + 1
     other = make(Turning())
     other.env.restore = Still().restore
-    restore_representation({"encoder": other.encoder, "goals": other.goals, "frame": other.frame}, loaded, {})
+    parts = {"encoder": other.encoder, "goals": other.goals, "frame": other.frame, "reward": other.reward}
+    restore_representation(parts, loaded, {})
     Saver(tmp_path, other, {}, keep=0).restore(loaded)
     assert other.refitted == agent.refitted > 0
     for name in ("observed", "latent", "action", "goal"):

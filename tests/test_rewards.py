@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from rig.rewards import REWARDS, LatentDistance, LatentDistanceConfig, Reciprocal, ReciprocalConfig, Reward
+from rig import tensors
+from rig.nets import initialise
+from rig.rewards import (
+    REWARDS,
+    LatentDistance,
+    LatentDistanceConfig,
+    Reciprocal,
+    ReciprocalConfig,
+    Reward,
+    Temporal,
+    TemporalConfig,
+)  # fmt: skip
 
 every_reward = pytest.mark.parametrize("name", REWARDS)
 
@@ -16,13 +27,16 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def default(name: str) -> Reward:
-    return REWARDS[name](REWARDS[name].Config())
+    reward = REWARDS[name](REWARDS[name].Config())
+    reward.resize(4, torch.device("cpu"))
+    initialise(reward, seeded(3))
+    return reward
 
 
 @every_reward
 def test_the_table_names_its_settings_and_its_source(name: str) -> None:
     assert REWARDS[name].Config().name == name
-    assert REWARDS[name].__doc__ and "Source:" in REWARDS[name].__doc__
+    assert "Source:" in (REWARDS[name].__doc__ or "")
 
 
 @every_reward
@@ -62,3 +76,63 @@ def test_the_reciprocal_is_half_of_its_way_down_at_its_scale_and_sharpest_at_the
     torch.testing.assert_close(found, torch.tensor([0.0, -1 / 2, -2 / 3, -4 / 5, -1.0]), atol=1e-5, rtol=0)
     near, far = (reward(torch.tensor([[d], [d + 0.01]]), torch.zeros(2, 1), torch.ones(1)).diff().abs() for d in (0.0, 1.0))
     assert bool(near > 20 * far)
+
+
+def wander(speed: list[float]) -> torch.Tensor:
+    """f32[64, 100, K]: coordinates in [-1, 1] that held actions move by at most `speed` a step."""
+    rng = np.random.default_rng(0)
+    place, way = rng.uniform(-1, 1, (64, len(speed))), rng.uniform(-1, 1, (64, len(speed)))
+    path = []
+    for _ in range(100):
+        path.append(place)
+        way = np.where(rng.random((64, 1)) < 1 / 6, rng.uniform(-1, 1, way.shape), way)
+        place = np.clip(place + way * speed, -1, 1)
+    return torch.from_numpy(np.stack(path, 1)).float()
+
+
+@pytest.fixture(scope="module")
+def temporal() -> Temporal:
+    """Learnt where the first coordinate goes four times as far in a step as the second."""
+    reward = Temporal(TemporalConfig(steps=1500))
+    reward.fit(wander([0.2, 0.05]), seeded(0))
+    return reward
+
+
+def steps_between(reward: Temporal, a: list[float], b: list[float]) -> float:
+    return float(-reward(torch.tensor([a]), torch.tensor([b]), torch.ones(len(a))) * reward.config.scale)
+
+
+def test_the_temporal_reward_counts_the_steps_of_the_shortest_way(temporal: Temporal) -> None:
+    """At full speed the ways below take 5 and 10 steps."""
+    assert 3 < steps_between(temporal, [-0.5, 0.0], [0.5, 0.0]) < 7
+    assert 7 < steps_between(temporal, [0.0, -0.25], [0.0, 0.25]) < 17
+    slow, fast = (steps_between(temporal, [0.0, 0.0], there) for there in ([0.0, 0.3], [0.3, 0.0]))
+    assert slow > 2.5 * fast
+
+
+def test_a_single_step_is_about_one_step_long(temporal: Temporal) -> None:
+    path = wander([0.2, 0.05])
+    with torch.no_grad():
+        length = temporal.distance(path[:, :-1].flatten(0, 1), path[:, 1:].flatten(0, 1))
+    assert float((length - 1).clamp(min=0).square().mean().sqrt()) < 0.4
+    assert steps_between(temporal, [0.3, 0.1], [0.3, 0.1]) < 1e-4
+
+
+def test_a_fitted_reward_survives_a_file_and_ignores_the_weights(temporal: Temporal) -> None:
+    other = Temporal(temporal.config)
+    other.resize(2, torch.device("cpu"))
+    other.load_state_dict(tensors.unpack(tensors.pack(temporal.state_dict())))
+    a, b = torch.rand(5, 2, generator=seeded(0)), torch.rand(5, 2, generator=seeded(1))
+    assert torch.equal(other(a, b, torch.ones(2)), temporal(a, b, torch.tensor([5.0, 0.0])))
+    assert not other(a, b, torch.ones(2)).requires_grad
+
+
+def test_a_fit_is_the_generators() -> None:
+    path = wander([0.2, 0.05])
+    fits = []
+    for seed in (0, 0, 1):
+        reward = Temporal(TemporalConfig(steps=5))
+        reward.fit(path, seeded(seed))
+        fits.append(reward.state_dict())
+    assert all(torch.equal(fits[0][name], fits[1][name]) for name in fits[0])
+    assert not all(torch.equal(fits[0][name], fits[2][name]) for name in fits[0])

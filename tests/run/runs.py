@@ -42,8 +42,9 @@ SB3 = (*STATE, "learner=sb3_sac", "learner.hidden=[32]")
 ONLINE = (
     *TINY, "preset=skewfit", "encoder.training.steps=4", "encoder.training.batch=8", "frame.keep=3", "goals.codes=32",
     "skew.samples=2", "online.every=20", "online.steps=3", "online.frames=64", "updates_per_step=1",
+    "reward=temporal", "reward.steps=9",
 )  # fmt: skip
-"""Its encoder is refitted six times, and its checkpoints stand before, between and behind the refits."""
+"""Its reward is learnt, its encoder is refitted six times, and its checkpoints stand before, between and behind the refits."""
 KINDS = {
     "pixels": PIXELS, "two worlds": WIDE, "state": STATE, "overlapped": OVERLAPPED, "warp": WARP, "drifting": DRIFTING,
     "online": ONLINE, "sb3_sac": SB3,

@@ -1,33 +1,12 @@
-"""Rewards: how good it is to be at one code where another was meant, in a table."""
+"""Rewards that a distance in the latent frame gives by itself."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from torch import Tensor
 
-
-def weighted_distance(latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
-    """‖W(u - u_g)‖ f32[B] of agent coordinates u and u_g f32[B, K], W = diag(weight f32[K])."""
-    return ((latent - goal) * weight).norm(dim=1)
-
-
-class Reward(ABC):
-    """A pure function of where the agent is and where it was meant to be, with settings."""
-
-    Config: ClassVar[type[Any]]
-
-    def __init__(self, config: Any) -> None:
-        self.config = config
-
-    @abstractmethod
-    def __call__(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
-        """(u_next f32[B, K], u_goal f32[B, K], weight f32[K]) -> f32[B], in the coordinates of the latent frame.
-
-        `weight` is the frame's: all ones but for slow.
-        """
+from rig.rewards.base import Reward, weighted_distance
 
 
 @dataclass(frozen=True)
@@ -45,7 +24,8 @@ class LatentDistance(Reward):
 
     Config = LatentDistanceConfig
 
-    def __call__(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
+    def forward(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
+        """See Reward."""
         return -weighted_distance(latent, goal, weight)
 
 
@@ -67,9 +47,7 @@ class Reciprocal(Reward):
 
     Config = ReciprocalConfig
 
-    def __call__(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
+    def forward(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
+        """See Reward."""
         distance = weighted_distance(latent, goal, weight)
         return -distance / (distance + self.config.scale)
-
-
-REWARDS: dict[str, type[Reward]] = {"latent_distance": LatentDistance, "reciprocal": Reciprocal}

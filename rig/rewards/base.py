@@ -1,0 +1,37 @@
+"""What a reward is, and the distance that most are made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+def weighted_distance(latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
+    """‖W(u - u_g)‖ f32[B] of agent coordinates u and u_g f32[B, K], W = diag(weight f32[K])."""
+    return ((latent - goal) * weight).norm(dim=1)
+
+
+class Reward(nn.Module, ABC):
+    """How good it is to be at one code where another was meant: pure once it is fitted, and most need no fit."""
+
+    Config: ClassVar[type[Any]]
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+
+    @abstractmethod
+    def forward(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
+        """(u_next f32[B, K], u_goal f32[B, K], weight f32[K]) -> f32[B], in the coordinates of the latent frame.
+
+        `weight` is the frame's: all ones but for slow.
+        """
+
+    def resize(self, dim: int, device: torch.device) -> None:
+        """Make room for `dim` agent coordinates on a device, as before loading the state of a fitted reward."""
+
+    def fit(self, episodes: Tensor, generator: torch.Generator) -> None:
+        """Learn from the agent coordinates f32[E, T, K] of exploration episodes, consecutive along T."""
