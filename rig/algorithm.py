@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rig.encoders.base import Encoder, Report
 from rig.envs import EpisodeLostError
+from rig.frontier import PLAIN, ExploreConfig, frontier_goals
 from rig.goals.base import GoalSampler
 from rig.goals.frame import LatentFrame
 from rig.learners.base import Learner
@@ -131,13 +132,14 @@ class RIG:
         n_step: int = 1,
         overlap: bool = False,
         online: Online | None = None,
+        exploration: ExploreConfig = PLAIN,
     ) -> None:
         self.env, self.encoder, self.goals, self.frame = env, encoder, goals, frame
         self.reward, self.learner, self.replay, self.relabel = reward, learner, replay, relabel
         self.generator, self.batch, self.hold = generator, batch, hold
         self.random_steps, self.updates_per_step, self.n_step = random_steps, updates_per_step, n_step
         self.worker = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) if overlap else None
-        self.online = online
+        self.online, self.exploration = online, exploration
         self.steps = 0
         self.refitted = 0  # `steps` at the last refit
 
@@ -148,6 +150,12 @@ class RIG:
     def imagine(self, count: int) -> Tensor:
         """l. 5: goals f32[count, K] drawn from the prior."""
         return self.frame(self.goals.sample(count, self.generator))
+
+    def aim(self) -> Tensor:
+        """l. 5: goals f32[N, K] of the episodes that begin: imagined ones, or such as few visited codes are near."""
+        if self.exploration.goals == "frontier" and self.replay.closed:
+            return frontier_goals(self.replay, self.env.num_envs, self.generator)
+        return self.imagine(self.env.num_envs)
 
     def step(self) -> dict[str, Tensor]:
         """One step of every world, then `updates_per_step` updates for each; returns the metrics of the last updates.
@@ -165,10 +173,9 @@ class RIG:
             return {}
 
     def begin(self, *, again: bool = False) -> None:
-        """l. 5-6: an episode a world, each with an imagined goal; `again`, in the place of the open ones."""
+        """l. 5-6: an episode a world, each with a goal; `again`, in the place of the open ones."""
         observed = observe(self.encoder, self.env.reset(), self.generator.device)
-        goal = self.imagine(self.env.num_envs)
-        self.replay.begin(observed, self.code(observed), goal, self.encoder.version, again=again)
+        self.replay.begin(observed, self.code(observed), self.aim(), self.encoder.version, again=again)
 
     def advance(self) -> dict[str, Tensor]:
         """l. 7-14 for one step of the open episodes."""
@@ -190,12 +197,12 @@ class RIG:
         return self.online.refit(self.generator)
 
     def act(self) -> Tensor:
-        """l. 7: actions f32[N, A] with exploration noise; by the exploration policy at first."""
-        rows = self.replay.open_rows
-        if self.steps < self.random_steps:
-            last = self.replay.action[rows, self.replay.step - 1] if self.replay.step else None
+        """l. 7: actions f32[N, A] with exploration noise; by the exploration policy at first, and late in episodes if so set."""
+        rows, step, after = self.replay.open_rows, self.replay.step, self.exploration.after
+        if self.steps < self.random_steps or 0 < after <= step:
+            last = None if step in (0, after) else self.replay.action[rows, step - 1]
             return explore(last, self.replay.action[rows, 0], self.hold, self.generator)
-        return self.learner.act(self.replay.latent[rows, self.replay.step], self.replay.goal[rows], self.generator)
+        return self.learner.act(self.replay.latent[rows, step], self.replay.goal[rows], self.generator)
 
     def follow(self, action: Tensor) -> tuple[Tensor, Tensor]:
         """l. 8: what the worlds show after actions f32[N, A], and its codes f32[N, K], encoded once."""

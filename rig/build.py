@@ -152,6 +152,7 @@ def make_agent(config: RunConfig, env: Any, representation: Representation, fold
         n_step=config.n_step,
         overlap=config.run.overlap,
         online=Online(config.online, config.skew, encoder, goals, frame, replay, learner),
+        exploration=config.explore,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from rig.frontier import ExploreConfig
 from rig.online import OnlineConfig
 from rig.skew import SkewConfig
 
@@ -107,6 +108,7 @@ class RunConfig:
     relabel: Any = None
     learner: Any = None
     collect: CollectConfig = field(default_factory=CollectConfig)
+    explore: ExploreConfig = field(default_factory=ExploreConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     skew: SkewConfig = field(default_factory=SkewConfig)
     online: OnlineConfig = field(default_factory=OnlineConfig)

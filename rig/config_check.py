@@ -73,6 +73,7 @@ RANGES: dict[str, Range] = {
     "frame.weight_power": SHARE,
     "frame.keep": COUNT_OR_NONE,
     "frame.ridge": POSITIVE,
+    "explore.after": COUNT_OR_NONE,
     "relabel.keep": SHARE,
     "relabel.imagined": SHARE,
     "relabel.future": SHARE,
@@ -103,6 +104,7 @@ RANGES: dict[str, Range] = {
 OPTIONS: dict[str, tuple[str, ...]] = {
     "task.camera": ("own", *CAMERAS),
     "collect.reset": ("start", "random"),
+    "explore.goals": ("imagined", "frontier"),
     "encoder.training.precision": ("auto", "float32", "bfloat16"),
     "learner.goal_input": tuple(WIDTHS),
     "learner.action": BOUNDS,

@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("rig.types", "rig.nets", "rig.files", "rig.tensors"),
     ("rig.encoders", "rig.goals", "rig.learners", "rig.replay", "rig.rewards", "rig.probe"),
     ("rig.skew",),
-    ("rig.online",),
+    ("rig.online", "rig.frontier"),
     ("rig.algorithm",),
     ("rig.evaluate", "rig.log", "rig.checkpoint", "rig.video", "rig.coverage"),
     ("rig.report", "rig.state", "rig.compiling", "rig.contact_sheet"),

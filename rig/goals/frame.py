@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rig.goals.slow import slow_features, spanning_features
+from rig.goals.slow import slow_features, spanning_features, steady_slowness
 
 RIDGE = 1e-3
 """Variance of a code's direction below which a frame that follows an encoder keeps the map that it had."""
@@ -39,7 +39,7 @@ class SlowConfig:
     """Slow features of the codes: what moves rarely, in unit variance. Source: Wiskott & Sejnowski 2002."""
 
     name: str = "slow"
-    weight_power: float = 0.0  # reward weight of a feature ∝ slowness^-power, mean 1; 0 weighs all alike
+    weight_power: float = 0.0  # reward weight of a feature ∝ slowness without noise^-power, mean 1; 0: all alike
     keep: int = 0  # features kept; 0: those that the others cannot be predicted from
     ridge: float = 1e-3  # variance below which a direction of the codes is dead and counts as noise; added to every other's
 
@@ -100,7 +100,7 @@ class LatentFrame(nn.Module):
         offset, matrix, slowness = slow_features(episodes, config.ridge)
         features = (episodes - offset) @ matrix.T
         kept = list(range(config.keep)) if config.keep else spanning_features(features, slowness, generator)
-        weight = slowness[kept].clamp(min=1e-4) ** -config.weight_power
+        weight = steady_slowness(features, slowness)[kept].clamp(min=1e-4) ** -config.weight_power
         self.resize(len(kept))
         self.offset.copy_(offset)
         self.matrix.copy_(matrix[kept])

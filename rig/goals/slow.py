@@ -71,6 +71,16 @@ def persistence(features: Tensor) -> Tensor:
     return (step[:, 1:] * step[:, :-1]).mean((0, 1)) / step.square().mean((0, 1)).clamp(min=1e-30)
 
 
+def steady_slowness(features: Tensor, slowness: Tensor) -> Tensor:
+    """Slowness f64[D] of features f64[E, T, D] without an error in every frame: how much longer two steps are than one, halved.
+
+    By mean squares, two steps are 2 + 2ρ as long as one, ρ being their correlation (`persistence`), so this is λ (1 + 2ρ): an
+    error adds its variance to λ, takes half of that from λρ, and cancels. Things that held actions move have much the same ρ, so
+    that their ratios are those of the things themselves. What rather undoes its steps (ρ < 0) is noise and keeps its slowness.
+    """
+    return slowness * (1 + 2 * persistence(features).clamp(min=0))
+
+
 def spanning_features(features: Tensor, slowness: Tensor, generator: torch.Generator) -> list[int]:
     """Indices of the features f64[E, T, D] to keep, slowest first: each one that the kept ones before it do not already predict.
 

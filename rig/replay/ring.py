@@ -173,6 +173,15 @@ class Ring:
         chosen = torch.randperm(held, generator=generator, device=self.latent.device)[:count]
         return self.observed.flatten(0, 1)[chosen.to(self.observed.device)].to(self.latent.device)
 
+    def visited(self, count: int, generator: torch.Generator) -> Tensor:
+        """Codes f32[count, D] of the closed episodes, drawn uniformly, with repeats. Raises ValueError where there are none."""
+        if not self.closed:
+            raise ValueError("no episode is complete yet")
+        length = self.horizon + 1
+        index = torch.randint(self.closed * length, (count,), generator=generator, device=self.latent.device)
+        row = (self.oldest + index // length) % self.rows
+        return self.latent[row, index % length]
+
     def _written(self) -> Iterator[tuple[slice, int]]:
         """Rows, about `BLOCK` observations of them at a time, and how many observations of each are written."""
         held, length = min(self.begun, self.rows), self.horizon + 1

@@ -12,7 +12,7 @@ from torch import Tensor
 from rig import tensors
 from rig.goals import FRAMES, LatentFrame
 from rig.goals.frame import IdentityConfig, SlowConfig, StandardisedConfig, WhitenedConfig
-from rig.goals.slow import neighbour_r2, persistence, slow_features, spanning_features
+from rig.goals.slow import neighbour_r2, persistence, slow_features, spanning_features, steady_slowness
 
 EPISODES, STEPS, LATENTS = 40, 50, 5
 
@@ -156,7 +156,9 @@ def test_reward_weights_follow_the_slowness_and_have_mean_one(power: float) -> N
     codes, _ = mixed_sources()
     frame = fitted(SlowConfig(weight_power=power, keep=3), codes)
     assert float(frame.weight.mean()) == pytest.approx(1, rel=1e-5)
-    expected = frame.spectrum[:3] ** -power
+    slowness = steady_slowness(frame(codes).double(), frame.spectrum[:3].double())
+    torch.testing.assert_close(slowness, frame.spectrum[:3].double(), rtol=0.1, atol=0)
+    expected = slowness.float() ** -power
     torch.testing.assert_close(frame.weight, expected / expected.mean(), rtol=1e-4, atol=1e-5)
     if power:
         assert frame.weight.tolist() == sorted(frame.weight.tolist(), reverse=True)
@@ -241,6 +243,18 @@ def test_steps_of_noise_undo_each_other_and_steps_of_held_actions_go_on() -> Non
     assert float(persistence(walk)) == pytest.approx(0, abs=0.05)
     assert float(persistence(pushed(1, 8, hold=6))) > 0.6
     assert persistence(uniform_factors(2, 9)[:, :2]).tolist() == [0, 0]  # one step has no other to go on from
+
+
+def test_an_error_in_every_frame_costs_a_feature_no_weight() -> None:
+    clean = pushed(2, 14, hold=6, push=0.1).repeat(4, 1, 1)
+    error = 0.07 * torch.randn(clean.shape[:2], generator=seeded(15), dtype=torch.float64)
+    seen = torch.stack((clean[..., 0], clean[..., 1] + error), -1)
+    true, plain = (one.diff(dim=1).square().mean((0, 1)) / 2 for one in (clean, seen))
+    assert float(plain[1] / true[1]) > 2
+    expected = steady_slowness(clean, true)
+    torch.testing.assert_close(steady_slowness(seen, plain), expected, rtol=0.15, atol=0)
+    noise = torch.randn(40, 50, 1, generator=seeded(16), dtype=torch.float64)
+    assert float(steady_slowness(noise, torch.tensor([1.0]))) == 1  # and noise gains none
 
 
 def test_neighbour_regression_predicts_out_of_sample() -> None:
