@@ -16,10 +16,10 @@ class SpatialVAEConfig:
     """Settings of the spatial β-VAE."""
 
     name: str = "spatial_vae"
-    points: int = 4  # feature maps, each giving one image point: latents = 2 x points
+    points: int = 8  # feature maps, each giving one image point: latents = 2 x points
     width: int = 32  # channels of the convolutions
     spread: float = 3.0  # latents of a point at the picture's edge: coordinates in [-1, 1] times this
-    training: VAETraining = field(default_factory=lambda: VAETraining(steps=800))
+    training: VAETraining = field(default_factory=lambda: VAETraining(steps=1600))
 
 
 class Blobs(nn.Module):
