@@ -24,6 +24,7 @@ COMMANDS = {
     "imagine": "draw imagined goals beside real frames",
     "export": "hand the policy to another library",
     "profile": "where the time of a training goes, and what limits it",
+    "compare": "runs side by side: which setting is better, by how much, and how sure that is",
     "list": "tasks, encoders, goal samplers, rewards, learners, each with its source",
     "doctor": "what works on this machine, how fast, and how to mend what does not",
 }
@@ -135,6 +136,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="what rig train takes")
     command.add_argument("--steps", type=_count, default=500, help="env steps that are timed (500)")
     command.add_argument("--trace", type=_writable, metavar="FILE", help="Chrome trace to write, e.g. trace.json")
+    command = add("compare", _compare, takes_run=False)
+    command.add_argument("folders", type=Path, nargs="+", metavar="RUN", help="run folders, or folders of them")
+    command.add_argument("--by", type=_words, default=[], metavar="SETTINGS", help="as in encoder,frame (all that differ)")
+    command.add_argument("--metric", default="final_distance", help="a column of progress.csv (final_distance)")
+    command.add_argument("--step", type=_natural, help="env step of the comparison (the last that complete runs share)")
+    for name, what in {"csv": "figures in full", "md": "Markdown tables", "tex": "LaTeX table", "png": "curves"}.items():
+        command.add_argument(f"--{name}", type=_writable, metavar="FILE", help=f"{what}, to a file")
     command = add("list", _list, takes_run=False)
     command.add_argument("what", nargs="?", choices=list(LISTS), help="only these (all)")
     command.add_argument("--pictures", type=Path, metavar="FOLDER", help="also write a picture of every task, FOLDER/tasks.png")
@@ -209,6 +217,21 @@ def _profile(arguments: argparse.Namespace) -> int:
     return profile(config, arguments.steps, arguments.trace)
 
 
+def _compare(arguments: argparse.Namespace) -> int:
+    from rig import compare_report as report
+    from rig import files
+    from rig.compare import compare
+
+    found = compare(arguments.folders, arguments.by, arguments.metric, arguments.step)
+    print(report.as_text(found))
+    for file, write in ((arguments.csv, report.as_csv), (arguments.md, report.as_markdown), (arguments.tex, report.as_latex)):
+        if file:
+            files.write(file, write(found).encode())
+    if arguments.png:
+        report.plot(found, arguments.png)
+    return 0
+
+
 def _list(arguments: argparse.Namespace) -> int:
     if arguments.pictures and arguments.what not in (None, "tasks"):
         raise UserError(f"only tasks have pictures, not {arguments.what}; try rig list tasks --pictures {arguments.pictures}")
@@ -256,6 +279,11 @@ def _natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got '{text}'")
     return int(text)
+
+
+def _words(text: str) -> list[str]:
+    """Words between commas."""
+    return [word for word in text.split(",") if word]
 
 
 def _writable(text: str) -> Path:

@@ -26,7 +26,7 @@ MAX_FILE, MAX_FUNCTION = 350, 60  # lines
 # The package itself is the ground: it names things for type checkers, and imports nothing until it is asked for them.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("rig", "rig.errors", "rig.envs"),
-    ("rig.types", "rig.nets", "rig.files", "rig.tensors"),
+    ("rig.types", "rig.nets", "rig.files", "rig.tensors", "rig.stats"),
     ("rig.encoders", "rig.goals", "rig.learners", "rig.replay", "rig.rewards", "rig.probe"),
     ("rig.skew",),
     ("rig.online", "rig.frontier"),
@@ -38,8 +38,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("rig.config_check", "rig.choices"),
     ("rig.config_io", "rig.build"),
     ("rig.seeing",),
-    ("rig.cli_compose", "rig.commands", "rig.doctor_probes"),
-    ("rig.cli_help", "rig.doctor", "rig.export", "rig.profile"),
+    ("rig.cli_compose", "rig.commands", "rig.doctor_probes", "rig.compare"),
+    ("rig.cli_help", "rig.doctor", "rig.export", "rig.profile", "rig.compare_report"),
     ("rig.cli",),
     ("rig.__main__",),
 )

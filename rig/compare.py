@@ -1,0 +1,233 @@
+"""Runs side by side: which setting is better, by how much, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import yaml
+
+from rig import stats
+from rig.choices import nearest
+from rig.errors import UserError
+from rig.log import read_rows
+
+SHORT = {"final_distance": "final_distance_mean", "latent_distance": "latent_distance_mean"}
+"""What people type -> the column of progress.csv."""
+HIGHER = ("success", "success_rate", "coverage", "spearman")
+"""Endings of the metrics of which more is better."""
+ASIDE = ("seed", "run_dir", "steps", "device", "render", "evaluation", "checkpoint", "run", "replay.memory")
+"""Settings that tell no experiment from another, and so are not compared by unless that is asked for."""
+
+
+class Run(NamedTuple):
+    """A run folder, read."""
+
+    folder: Path
+    settings: dict[str, Any]
+    """Every setting by its dotted path, as in {"encoder.name": "beta_vae"}."""
+    rows: dict[int, dict[str, str]]
+    """What progress.csv says, by env step."""
+
+    @property
+    def task(self) -> str:
+        """What the run is about: an environment's id, or the name of a world of this package."""
+        return str(self.settings.get("task.id") or self.settings["task.name"])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Scores of groups of runs, f64[runs] for each task, at one step and at all before it."""
+
+    metric: str
+    by: tuple[str, ...]
+    step: int
+    tasks: tuple[str, ...]
+    relative: bool
+    """Whether scores are shares of the distance that doing nothing leaves, as where tasks differ in size or unit."""
+    groups: dict[str, list[np.ndarray]]
+    curves: dict[str, dict[int, list[np.ndarray]]]
+    left_out: tuple[str, ...]
+    """A line a run that could not be compared."""
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether less of the metric is better."""
+        return not self.metric.endswith(HIGHER)
+
+
+class Row(NamedTuple):
+    """What is known of one group."""
+
+    group: str
+    runs: int
+    iqm: float
+    low: float
+    """End of the 95 % interval of the IQM, as is `high`; nan where no task has two runs."""
+    high: float
+    mean: float
+    median: float
+
+
+def summarise(comparison: Comparison) -> list[Row]:
+    """A row a group, best first."""
+    rows: list[Row] = []
+    for group, scores in comparison.groups.items():
+        alone = all(len(task) == 1 for task in scores)
+        low, high = (np.nan, np.nan) if alone else stats.iqm_interval(scores, np.random.default_rng(0))
+        every = np.concatenate(scores)
+        rows.append(Row(group, len(every), stats.iqm(scores), low, high, float(every.mean()), float(np.median(every))))
+    return sorted(rows, key=lambda row: row.iqm, reverse=not comparison.lower_is_better)
+
+
+def improvements(comparison: Comparison) -> dict[tuple[str, str], tuple[float, float, float]]:
+    """(group, other) -> probability that a run of the group is better than one of the other, and its 95 % interval."""
+    sign = -1 if comparison.lower_is_better else 1
+    signed = {group: [sign * task for task in scores] for group, scores in comparison.groups.items()}
+    return {
+        (one, other): stats.improvement(signed[one], signed[other], np.random.default_rng(0))
+        for one in signed for other in signed if one != other
+    }  # fmt: skip
+
+
+def compare(paths: Sequence[Path], by: Sequence[str] = (), metric: str = "final_distance", step: int | None = None) -> Comparison:
+    """Group the runs in and under some folders by their settings, and take a metric of each at one env step.
+
+    `by` names groups (`encoder`) or settings (`learner.batch`); none: all that differ. `step`: the last one that all complete
+    runs share by default. Raises UserError where there is nothing to compare.
+    """
+    runs = find_runs(paths)
+    column = SHORT.get(metric, metric)
+    _check_metric(runs, column, metric)
+    step = _shared_step(runs, step)
+    kept = [run for run in runs if step in run.rows]
+    keys = _keys(kept, by)
+    left_out = tuple(f"{run.folder} has no evaluation at step {step}: left out" for run in runs if step not in run.rows)
+    tasks = tuple(sorted({run.task for run in kept}))
+    relative = len(tasks) > 1 and "distance" in column
+    if relative and column == SHORT["latent_distance"]:
+        raise UserError("latent distances of different tasks cannot be compared; try --metric final_distance")
+    named: dict[str, list[Run]] = {}
+    for run in kept:
+        named.setdefault(_label(run, keys), []).append(run)
+    for label, members in named.items():
+        missing = sorted(set(tasks) - {run.task for run in members})
+        if missing:
+            what = f"{label} has no run of {', '.join(missing)} at step {step}"
+            raise UserError(f"{what}; compare runs of one task, or of all with each")
+
+    def scores(members: Sequence[Run], at: int) -> list[np.ndarray]:
+        return [np.array([_value(r, at, column, relative) for r in members if r.task == task and at in r.rows]) for task in tasks]
+
+    shared = {label: _shared_steps(members, step) for label, members in named.items()}
+    return Comparison(
+        metric, tuple(keys), step, tasks, relative,
+        {label: scores(members, step) for label, members in named.items()},
+        {label: {at: scores(members, at) for at in shared[label]} for label, members in named.items()},
+        left_out,
+    )  # fmt: skip
+
+
+def find_runs(paths: Sequence[Path]) -> list[Run]:
+    """The runs that the paths are, or that lie up to three folders beneath them. Raises UserError where there are none."""
+    folders: list[Path] = []
+    for path in paths:
+        found = [path] if (path / "config.yaml").is_file() else sorted(
+            config.parent for depth in ("*", "*/*", "*/*/*") for config in path.glob(f"{depth}/config.yaml")
+        )  # fmt: skip
+        if not found:
+            what = "holds no run folders" if path.is_dir() else "does not exist"
+            raise UserError(f"'{path}' {what}; expected a run folder, as rig train made it, or a folder of them")
+        folders += [folder for folder in found if folder not in folders]
+    return [read_run(folder) for folder in folders]
+
+
+def read_run(folder: Path) -> Run:
+    """A run's settings and evaluations. Raises UserError where its config.yaml is none."""
+    try:
+        data = yaml.safe_load((folder / "config.yaml").read_text())
+        settings = _flat(data)
+        settings["task.name"]
+    except (yaml.YAMLError, KeyError, AttributeError, UnicodeDecodeError) as error:
+        raise UserError(f"{folder / 'config.yaml'} is no configuration of a run; leave that folder out") from error
+    return Run(folder, settings, {int(row["step"]): row for row in read_rows(folder / "progress.csv")})
+
+
+def _flat(data: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        inner = f"{path}{key}"
+        found |= _flat(cast("Mapping[str, Any]", value), f"{inner}.") if isinstance(value, dict) else {inner: value}
+    return found
+
+
+def _check_metric(runs: Sequence[Run], column: str, metric: str) -> None:
+    columns = [set(next(iter(run.rows.values()))) for run in runs if run.rows]
+    if not columns:
+        raise UserError(f"none of {len(runs)} runs has an evaluation yet; rig resume goes on with one")
+    if column not in set[str]().union(*columns):
+        shared = sorted(set[str].intersection(*columns) - {"step", "seconds"})
+        like = nearest(metric, shared)
+        raise UserError(f"unknown metric '{metric}'; valid: {', '.join(shared)}" + (f"; try {like}" if like else ""))
+
+
+def _keys(runs: Sequence[Run], by: Sequence[str]) -> list[str]:
+    """Dotted paths of the settings to group by."""
+    every = sorted(set[str]().union(*(run.settings for run in runs)))
+    if not by:
+        differing = [key for key in every if len({repr(run.settings[key]) for run in runs if key in run.settings}) > 1]
+        names = [key.removesuffix("name") for key in differing if key.endswith(".name")]
+        return [
+            key for key in differing
+            if not key.startswith(("task.", *(f"{aside}." for aside in ASIDE))) and key not in ASIDE
+            and (key.endswith(".name") or not key.startswith(tuple(names)))
+        ]  # fmt: skip
+    keys: list[str] = []
+    for word in by:
+        key = f"{word}.name" if f"{word}.name" in every else word
+        if key not in every:
+            like = nearest(word, [name.removesuffix(".name") for name in every])
+            raise UserError(f"--by {word}: no such setting" + (f"; try {like}" if like else ""))
+        keys.append(key)
+    return keys
+
+
+def _label(run: Run, keys: Sequence[str]) -> str:
+    values = [str(run.settings.get(key, "-")) for key in keys]
+    if len(keys) == 1:
+        return values[0]
+    return " ".join(f"{key.removesuffix('.name')}={value}" for key, value in zip(keys, values, strict=True)) or "all runs"
+
+
+def _shared_step(runs: Sequence[Run], step: int | None) -> int:
+    if step is None:
+        complete = [run for run in runs if run.settings.get("steps") in run.rows] or [run for run in runs if run.rows]
+        shared = set[int].intersection(*(set(run.rows) for run in complete))
+        if not shared:
+            raise UserError("the runs have no step in common at which they were evaluated; compare runs of one evaluation.every")
+        return max(shared)
+    if not any(step in run.rows for run in runs):
+        steps = sorted(set[int]().union(*(run.rows for run in runs)))
+        raise UserError(f"no run was evaluated at step {step}; evaluated at: {', '.join(map(str, steps))}")
+    return step
+
+
+def _shared_steps(runs: Sequence[Run], last: int) -> list[int]:
+    return sorted(at for at in set[int].intersection(*(set(run.rows) for run in runs)) if at <= last)
+
+
+def _value(run: Run, step: int, column: str, relative: bool) -> float:
+    """The metric of a run at a step; relative: divided by what doing nothing leaves of it."""
+    row = run.rows[step]
+    try:
+        value = float(row[column])
+        if not relative:
+            return value
+        own = column.replace("_distance", "_idle")
+        idle = [float(row[key]) for key in ([own] if own in row else row) if key.endswith("_idle")]
+        return value / float(np.mean(idle))
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{run.folder} has no {column} at step {step}; choose another metric, or leave it out") from error

@@ -1,0 +1,144 @@
+"""A comparison of runs for people and papers: text, CSV, Markdown, LaTeX, and a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rig import files, stats
+from rig.compare import Comparison, Row, improvements, summarise
+from rig.errors import UserError
+
+HEAD = ("", "runs", "IQM", "95 % interval", "mean", "median")
+
+
+def describe(comparison: Comparison) -> str:
+    """One line: what is compared, when and which way is better."""
+    metric = comparison.metric + (" as a share of what doing nothing leaves" if comparison.relative else "")
+    way = "lower" if comparison.lower_is_better else "higher"
+    return f"{', '.join(comparison.tasks)}: {metric} at step {comparison.step}; {way} is better"
+
+
+def as_text(comparison: Comparison) -> str:
+    """Two tables in columns: the groups, and how likely each beats each other."""
+    rows, chances = _cells(comparison), _chances(comparison)
+    parts = [describe(comparison), _columns([HEAD, *rows])]
+    if chances:
+        parts += ["", "probability that a run of the row is better than one of the column (95 % interval)", _columns(chances)]
+    return "\n".join([*parts, *comparison.left_out])
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """The same as Markdown."""
+    tables = [[(", ".join(comparison.by) or "group", *HEAD[1:]), *_cells(comparison)]]
+    if chances := _chances(comparison):
+        tables.append(chances)
+    shown = ["\n".join(["| " + " | ".join(line) + " |" for line in _ruled(table, "---")]) for table in tables]
+    between = "\n\nProbability that a run of the row is better than one of the column (95 % interval):\n\n"
+    return f"{describe(comparison)}\n\n{between.join(shown)}\n"
+
+
+def as_latex(comparison: Comparison) -> str:
+    """The groups as a LaTeX tabular, with the rules of booktabs."""
+    lines = [[_escaped(cell) for cell in line] for line in ((", ".join(comparison.by), *HEAD[1:]), *_cells(comparison))]
+    body = [" & ".join(line) + r" \\" for line in lines]
+    rules = [r"\begin{tabular}{lrrcrr}", r"\toprule", body[0], r"\midrule", *body[1:], r"\bottomrule", r"\end{tabular}"]
+    return "\n".join([f"% {describe(comparison)}", *rules]) + "\n"
+
+
+def as_csv(comparison: Comparison) -> str:
+    """One line a group: its figures in full, and the probability that it is better than each other group."""
+    rows, chance = summarise(comparison), improvements(comparison)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    others = [row.group for row in rows]
+    writer.writerow(["metric", "step", "tasks", *Row._fields, *(f"better than {other}" for other in others)])
+    for row in rows:
+        better = [chance[row.group, other][0] if other != row.group else "" for other in others]
+        writer.writerow([comparison.metric, comparison.step, " ".join(comparison.tasks), *row, *better])
+    return text.getvalue()
+
+
+def plot(comparison: Comparison, out: Path) -> None:
+    """Learning curves (IQM and its 95 % interval) beside performance profiles. Raises UserError where matplotlib is not there."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise UserError("--png needs matplotlib; type pip install 'rig-rl[plots]'") from error
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    every = np.concatenate([task for scores in comparison.groups.values() for task in scores])
+    thresholds = np.linspace(every.min(), every.max(), 200)
+    sign = -1 if comparison.lower_is_better else 1
+    for row in summarise(comparison):
+        curve = comparison.curves[row.group]
+        label = f"{row.group} ({row.runs} run{'s' * (row.runs > 1)})"
+        (line,) = left.plot(list(curve), [stats.iqm(scores) for scores in curve.values()], label=label)
+        band = np.array([stats.iqm_interval(scores, np.random.default_rng(0)) for scores in curve.values()])
+        left.fill_between(list(curve), band[:, 0], band[:, 1], alpha=0.15, color=line.get_color())
+        signed = [sign * task for task in comparison.groups[row.group]]
+        right.plot(thresholds, stats.profile(signed, sign * thresholds), color=line.get_color(), drawstyle="steps-post")
+    what = comparison.metric.replace("_", " ") + (" / doing nothing's" if comparison.relative else "")
+    left.set(xlabel="env steps", ylabel=what, title=", ".join(comparison.tasks))
+    right.set(xlabel=f"{what} at step {comparison.step}", ylabel=f"share of runs {'below' if sign < 0 else 'above'}")
+    right.set_ylim(-0.02, 1.02)
+    left.set_ylim(bottom=0)
+    left.legend()
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=110, format="png")
+    plt.close(figure)
+    files.write(out, picture.getvalue())
+
+
+def _interval(row: Row) -> str:
+    return "–" if math.isnan(row.low) else f"{row.low:.4g} – {row.high:.4g}"
+
+
+def _cells(comparison: Comparison) -> list[tuple[str, ...]]:
+    return [
+        (row.group, str(row.runs), f"{row.iqm:.4g}", _interval(row), f"{row.mean:.4g}", f"{row.median:.4g}")
+        for row in summarise(comparison)
+    ]
+
+
+def _chances(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Head and rows of the table of probabilities; empty where there is but one group."""
+    rows, chance = summarise(comparison), improvements(comparison)
+    groups, alone = [row.group for row in rows], {row.group for row in rows if math.isnan(row.low)}
+    if not chance:
+        return []
+
+    def cell(one: str, other: str) -> str:
+        if one == other:
+            return "–"
+        share, low, high = chance[one, other]
+        return f"{share:.2f}" if {one, other} <= alone else f"{share:.2f} ({low:.2f} – {high:.2f})"
+
+    return [("", *groups), *((one, *(cell(one, other) for other in groups)) for one in groups)]
+
+
+def _columns(table: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = cells
+        return "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=True))]).rstrip()
+
+    return "\n".join(map(line, table))
+
+
+def _ruled(table: Sequence[Sequence[str]], rule: str) -> list[Sequence[str]]:
+    return [table[0], [rule] * len(table[0]), *table[1:]]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("_", r"\_").replace("%", r"\%").replace(" – ", "--")

@@ -1,0 +1,149 @@
+"""rig compare: runs are grouped, aligned and put into tables and a picture; what cannot be compared is one line."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from rig.cli import main
+from rig.compare import compare, improvements, summarise
+from rig.errors import UserError
+
+STEPS = 20
+
+
+def a_run(folder: Path, distances: Mapping[int, float], **settings: str | int) -> Path:
+    """A run folder with these distances by step; settings as in encoder="beta_vae", task="push"."""
+    task, encoder = settings.pop("task", "reach"), settings.pop("encoder", "beta_vae")
+    parts = {"beta_vae": {"latent_dim": 8}, "spatial_vae": {"points": 4}}
+    config = {
+        "task": {"name": task}, "encoder": {"name": encoder, **parts[str(encoder)]},
+        "learner": {"name": "td3", "batch": settings.pop("batch", 128)},
+        "seed": settings.pop("seed", 0), "steps": STEPS, "run_dir": str(folder),
+    }  # fmt: skip
+    assert not settings
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    lines = [f"{step},{0.5},{value},{0.4}" for step, value in distances.items()]
+    (folder / "progress.csv").write_text("\n".join(["step,success_rate,final_distance_mean,hand_idle", *lines, ""]))
+    return folder
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Path:
+    """Two encoders with three seeds each."""
+    for seed in range(3):
+        a_run(tmp_path / f"b{seed}", {0: 0.3, 10: 0.2, STEPS: 0.1 + 0.01 * seed}, seed=seed)
+        a_run(tmp_path / f"s{seed}", {0: 0.3, 10: 0.1, STEPS: 0.05 + 0.01 * seed}, seed=seed, encoder="spatial_vae")
+    return tmp_path
+
+
+def test_runs_are_grouped_by_what_differs(grid: Path) -> None:
+    found = compare([grid])
+    assert found.by == ("encoder.name",) and found.step == STEPS and found.tasks == ("reach",) and found.lower_is_better
+    assert set(found.groups) == {"beta_vae", "spatial_vae"}  # and not by seed, folder or the settings of one encoder
+    np.testing.assert_allclose(found.groups["beta_vae"][0], [0.10, 0.11, 0.12])
+    np.testing.assert_allclose(found.curves["spatial_vae"][10][0], [0.1, 0.1, 0.1])
+    best, other = summarise(found)
+    assert (best.group, best.runs, best.iqm, best.median) == ("spatial_vae", 3, pytest.approx(0.06), pytest.approx(0.06))
+    assert other.group == "beta_vae" and (other.low, other.high) == pytest.approx((0.10, 0.12), abs=0.005)
+    chance = improvements(found)
+    assert chance["spatial_vae", "beta_vae"] == (1.0, 1.0, 1.0) and chance["beta_vae", "spatial_vae"][0] == 0.0
+
+
+def test_more_success_is_better_and_less_distance(grid: Path) -> None:
+    assert not compare([grid], metric="success_rate").lower_is_better
+    assert compare([grid], metric="final_distance").metric == "final_distance"
+
+
+def test_runs_can_be_grouped_by_what_is_asked_for(grid: Path) -> None:
+    a_run(grid / "wide", {STEPS: 0.02}, encoder="spatial_vae", batch=256)
+    assert set(compare([grid]).groups) == {
+        "encoder=beta_vae learner.batch=128", "encoder=spatial_vae learner.batch=128", "encoder=spatial_vae learner.batch=256",
+    }  # fmt: skip
+    assert set(compare([grid], ["learner.batch"]).groups) == {"128", "256"}
+    assert set(compare([grid], ["seed"]).groups) == {"0", "1", "2"}
+    assert set(compare([grid / "b0", grid / "b1"]).groups) == {"all runs"}
+
+
+def test_the_step_is_the_last_that_complete_runs_share_and_the_others_are_named(grid: Path) -> None:
+    a_run(grid / "cut_off", {0: 0.3, 10: 0.2}, seed=4)
+    found = compare([grid])
+    assert found.step == STEPS and len(found.groups["beta_vae"][0]) == 3
+    assert found.left_out == (f"{grid / 'cut_off'} has no evaluation at step {STEPS}: left out",)
+    assert len(compare([grid], step=10).groups["beta_vae"][0]) == 4
+
+
+def test_over_tasks_distances_are_shares_of_doing_nothing(grid: Path) -> None:
+    for seed in range(2):
+        for encoder in ("beta_vae", "spatial_vae"):
+            a_run(grid / f"push_{encoder}{seed}", {STEPS: 0.2 * (seed + 1)}, seed=seed, encoder=encoder, task="push")
+    found = compare([grid])
+    assert found.relative and found.tasks == ("push", "reach")
+    push, reach = found.groups["beta_vae"]
+    np.testing.assert_allclose(push, [0.5, 1.0])
+    np.testing.assert_allclose(reach, [0.25, 0.275, 0.3])
+    assert not compare([grid], metric="success_rate").relative
+    (grid / "push_beta_vae0" / "config.yaml").unlink()
+    (grid / "push_beta_vae1" / "config.yaml").unlink()
+    with pytest.raises(UserError, match=f"beta_vae has no run of push at step {STEPS}; compare runs of one task"):
+        compare([grid])
+
+
+def test_it_prints_and_writes_tables_and_a_picture(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = {kind: grid / f"t.{kind}" for kind in ("csv", "md", "tex", "png")}
+    assert main(["compare", str(grid), *(f"--{kind}={path}" for kind, path in outputs.items())]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "reach: final_distance at step 20; lower is better"
+    assert lines[1].split() == ["runs", "IQM", "95", "%", "interval", "mean", "median"]
+    assert lines[2].split() == ["spatial_vae", "3", "0.06", "0.05", "–", "0.07", "0.06", "0.06"]
+    assert lines[-1].split()[:3] == ["beta_vae", "0.00", "(0.00"]
+    with outputs["csv"].open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["group"] for row in rows] == ["spatial_vae", "beta_vae"] and float(rows[1]["iqm"]) == pytest.approx(0.11)
+    assert (rows[0]["better than beta_vae"], rows[0]["better than spatial_vae"]) == ("1.0", "")
+    assert "| spatial_vae | 3 | 0.06 | 0.05 – 0.07 | 0.06 | 0.06 |" in outputs["md"].read_text()
+    assert r"spatial\_vae & 3 & 0.06 & 0.05--0.07 & 0.06 & 0.06 \\" in outputs["tex"].read_text()
+    assert outputs["png"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_single_run_has_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a_run(tmp_path / "one", {STEPS: 0.1})
+    a_run(tmp_path / "other", {STEPS: 0.2}, encoder="spatial_vae")
+    assert main(["compare", str(tmp_path / "one"), str(tmp_path / "other")]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[2].split() == ["beta_vae", "1", "0.1", "–", "0.1", "0.1"]
+    assert out.splitlines()[-1].split() == ["spatial_vae", "0.00", "–"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "'nowhere' does not exist; expected a run folder, as rig train made it, or a folder of them"),
+        (["empty"], "'empty' holds no run folders; expected a run folder"),
+        (["runs", "--metric", "final_distanse"], "unknown metric 'final_distanse'; valid: final_.*; try final_distance_mean"),
+        (["runs", "--by", "encodr"], "--by encodr: no such setting; try encoder"),
+        (["runs", "--step", "7"], "no run was evaluated at step 7; evaluated at: 0, 20"),
+        (["runs", "--png", "nowhere/t.png"], "argument --png: cannot write 'nowhere/t.png'"),
+        (["fresh"], "none of 1 runs has an evaluation yet; rig resume goes on with one"),
+        (["broken"], "broken/config.yaml is no configuration of a run; leave that folder out"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    a_run(Path("runs/a"), {0: 0.3, STEPS: 0.1})
+    a_run(Path("fresh"), {})
+    Path("empty").mkdir()
+    Path("broken").mkdir()
+    Path("broken/config.yaml").write_text("- 1\n")
+    assert main(["compare", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(f"rig: {message}", line), line
