@@ -24,6 +24,7 @@ COMMANDS = {
     "imagine": "draw imagined goals beside real frames",
     "export": "hand the policy to another library",
     "profile": "where the time of a training goes, and what limits it",
+    "ablate": "train a grid of runs, each in a process of its own: rig ablate task=reach encoder=beta_vae,oracle seed=0,1,2",
     "compare": "runs side by side: which setting is better, by how much, and how sure that is",
     "list": "tasks, encoders, goal samplers, rewards, learners, each with its source",
     "doctor": "what works on this machine, how fast, and how to mend what does not",
@@ -136,6 +137,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="what rig train takes")
     command.add_argument("--steps", type=_count, default=500, help="env steps that are timed (500)")
     command.add_argument("--trace", type=_writable, metavar="FILE", help="Chrome trace to write, e.g. trace.json")
+    command = add("ablate", _ablate, takes_run=False)
+    command.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="what rig train -m takes")
+    command.add_argument("--jobs", type=_count, default=1, help="runs at a time, each with its share of the cores (1)")
     command = add("compare", _compare, takes_run=False)
     command.add_argument("folders", type=Path, nargs="+", metavar="RUN", help="run folders, or folders of them")
     command.add_argument("--by", type=_words, default=[], metavar="SETTINGS", help="as in encoder,frame (all that differ)")
@@ -162,10 +166,10 @@ def _train(argv: list[str]) -> int:
     overrides = [text for text in argv if text not in flags]
     if flags & set(argv):
         return cli_compose.sweep(overrides, _train_one)
-    return _train_one(cli_compose.compose(overrides))
+    return _train_one(cli_compose.compose(overrides), ())
 
 
-def _train_one(config: RunConfig) -> int:
+def _train_one(config: RunConfig, _: Sequence[str]) -> int:
     from rig.commands import train
 
     return guarded(lambda: train(config))
@@ -215,6 +219,12 @@ def _profile(arguments: argparse.Namespace) -> int:
     from rig.profile import profile
 
     return profile(config, arguments.steps, arguments.trace)
+
+
+def _ablate(arguments: argparse.Namespace) -> int:
+    from rig.ablate import ablate
+
+    return ablate(arguments.overrides, arguments.jobs)
 
 
 def _compare(arguments: argparse.Namespace) -> int:

@@ -39,7 +39,8 @@ EVALUABLE = ("task.camera", "task.distractors", "task.distractor_seed", "task.ho
 """What an evaluation may change: the same world looked at otherwise, or for longer, and how the policy's actions are chosen."""
 RESUMABLE = ("steps", "replay.memory", "learner.compile", "checkpoint.*", "evaluation.*")
 
-Job = Callable[[RunConfig], int]
+Job = Callable[[RunConfig, Sequence[str]], int]
+"""What a sweep does with each configuration, and with the overrides that it was composed of; returns an exit code."""
 
 
 class _JobError(Exception):
@@ -111,8 +112,8 @@ def sweep(overrides: Sequence[str], job: Job) -> int:
         cfg = HydraConfig.get()
         own = [str(item) for item in cfg.overrides.task]
         name = _job_name([item for item in own if _key(item) in varied]) or str(cfg.job.num)
-        print(f"sweep: job {cfg.job.num} is {name}", flush=True)
-        code = job(replace(compose([item for item in own if _key(item) != "run_dir"]), run_dir=str(Path(cfg.sweep.dir) / name)))
+        typed = [item.lstrip("+") for item in own if _key(item) != "run_dir"]
+        code = job(replace(compose(typed), run_dir=str(Path(cfg.sweep.dir) / name)), typed)
         if code > 128:
             raise SystemExit(code)  # stopped by a signal: the jobs after it must not start
         if code:

@@ -25,6 +25,8 @@ from typing import Any
 import yaml
 from curves import Published, gather, plot
 
+from rig.ablate import state_of
+
 TABLE = Path("docs/results/table.yaml")
 RUNS = Path("runs/results")
 
@@ -42,9 +44,7 @@ class Run:
     @property
     def state(self) -> str:
         """complete | begun (it can go on) | missing."""
-        if (self.folder / "evaluation.json").is_file():
-            return "complete"
-        return "begun" if (self.folder / "checkpoints" / "last").exists() else "missing"
+        return state_of(self.folder)
 
     @property
     def log(self) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,7 +47,8 @@ class Jobs:
         self.configs: list[RunConfig] = []
         self.codes = codes
 
-    def __call__(self, config: RunConfig) -> int:
+    def __call__(self, config: RunConfig, typed: Sequence[str]) -> int:
+        self.typed = typed
         self.configs.append(config)
         return self.codes[len(self.configs) - 1] if len(self.configs) <= len(self.codes) else 0
 
@@ -223,7 +224,7 @@ def test_an_evaluation_may_look_at_the_world_otherwise() -> None:
         override(config, ["task.size=64"], EVALUABLE, "an evaluation")
 
 
-def test_a_sweep_runs_every_combination_in_a_folder_of_its_own(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_runs_every_combination_in_a_folder_of_its_own(elsewhere: Path) -> None:
     jobs = Jobs()
     assert sweep(["encoder=beta_vae,oracle", "seed=range(0,2)", "steps=2000", "run_dir=here"], jobs) == 0
     assert [(config.encoder.name, config.seed, config.steps) for config in jobs.configs] == [
@@ -233,7 +234,7 @@ def test_a_sweep_runs_every_combination_in_a_folder_of_its_own(elsewhere: Path, 
         f"here/encoder={encoder},seed={seed}" for encoder in ("beta_vae", "oracle") for seed in (0, 1)
     ]
     assert replace(jobs.configs[3], run_dir="") == compose(["encoder=oracle", "seed=1", "steps=2000"])
-    assert capsys.readouterr().out.splitlines()[1] == "sweep: job 1 is encoder=beta_vae,seed=1"
+    assert jobs.typed == ["encoder=oracle", "seed=1", "steps=2000"]
 
 
 def test_a_sweep_without_a_folder_makes_one_under_runs() -> None:
@@ -265,7 +266,7 @@ def test_a_signal_ends_the_sweep(code: int) -> None:
 
 
 def test_a_bug_in_a_job_is_no_bad_input() -> None:
-    def fail(_: RunConfig) -> int:
+    def fail(_: RunConfig, typed: Sequence[str]) -> int:
         raise ValueError("a bug")
 
     with pytest.raises(ValueError, match="a bug"):

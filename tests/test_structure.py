@@ -39,7 +39,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("rig.config_io", "rig.build"),
     ("rig.seeing",),
     ("rig.cli_compose", "rig.commands", "rig.doctor_probes", "rig.compare"),
-    ("rig.cli_help", "rig.doctor", "rig.export", "rig.profile", "rig.compare_report"),
+    ("rig.cli_help", "rig.doctor", "rig.export", "rig.profile", "rig.compare_report", "rig.ablate"),
     ("rig.cli",),
     ("rig.__main__",),
 )

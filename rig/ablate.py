@@ -1,0 +1,103 @@
+"""A grid of runs, each in a process of its own: what is complete is skipped, what was cut off goes on, none stops another."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from rig.cli_compose import sweep
+from rig.commands import load_config
+from rig.config import RunConfig
+from rig.config_io import leaves
+from rig.errors import UserError
+
+CHANGEABLE = ("run_dir", "steps", "replay.memory", "checkpoint", "evaluation", "device")
+"""Settings in which a run may differ from the one that was begun in its folder."""
+
+
+def state_of(folder: Path, steps: int | None = None) -> str:
+    """complete | begun (it can go on) | missing: how far the run in a folder is, of `steps` env steps or its own."""
+    if (folder / "evaluation.json").is_file():
+        short = steps is not None and json.loads((folder / "evaluation.json").read_text())["steps"] < steps
+        return "begun" if short else "complete"
+    return "begun" if (folder / "checkpoints" / "last").exists() else "missing"
+
+
+def ablate(overrides: Sequence[str], jobs: int = 1) -> int:
+    """Train every combination of the overrides, `jobs` at a time; returns 0 where all are complete in the end, else 1.
+
+    What lets several run at once is Hydra's launcher joblib; with `hydra/launcher=submitit_slurm` among the overrides, each run
+    is a job of a cluster instead. Raises UserError where an override cannot be, before any run begins.
+    """
+    typed = list(overrides)
+    if not any(text.startswith("run_dir=") for text in typed):
+        typed.append(f"run_dir={time.strftime('runs/%Y-%m-%d_%H-%M-%S_ablation')}")
+    if jobs > 1:
+        if importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None:
+            raise UserError(f"--jobs {jobs} needs Hydra's launcher joblib; type pip install 'rig-rl[sweeps]', or leave it out")
+        typed += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
+    stopped = sweep(typed, partial(train_in_process, jobs=jobs))
+    folder = Path(next(text.partition("=")[2] for text in typed if text.startswith("run_dir="))).expanduser()
+    runs = sorted(log.with_suffix("") for log in folder.glob("*.log"))
+    failed = [run.name for run in runs if state_of(run) != "complete"]
+    if failed:
+        print(f"{len(runs) - len(failed)} of {len(runs)} runs are complete, not {', '.join(failed)}; the same command goes on")
+    else:
+        print(f"all {len(runs)} runs are complete; rig compare {folder} says which are better")
+    return stopped or (1 if failed else 0)
+
+
+def train_in_process(config: RunConfig, overrides: Sequence[str], jobs: int = 1) -> int:
+    """Bring the run in config.run_dir to its end, in a process whose output goes to a log beside it.
+
+    `overrides` are what was typed for it. One line says that it starts and one how it ended. Returns 0, whether it failed or not,
+    but above 128 where it was stopped by a signal. Raises UserError where its folder holds a run of other settings.
+    """
+    folder = Path(config.run_dir)
+    state, log = state_of(folder, config.steps), folder.with_name(f"{folder.name}.log")
+    if state == "complete":
+        print(f"{folder.name}: complete already", flush=True)
+        return 0
+    if state == "begun":
+        _refuse_other(folder, config)
+    if state == "missing":
+        command = ["train", *(text for text in overrides if not text.startswith("run_dir=")), f"run_dir={folder}"]
+    else:
+        command = ["resume", str(folder), f"steps={config.steps}"]
+    print(f"{folder.name}: {'goes on' if state == 'begun' else 'starts'}", flush=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    threads = {} if jobs == 1 else {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
+    started = time.monotonic()
+    with log.open("ab") as out:
+        code = subprocess.call(
+            [sys.executable, "-m", "rig", *command],
+            stdout=out, stderr=out, stdin=subprocess.DEVNULL, env={**threads, **os.environ},
+        )  # fmt: skip
+    print(f"{folder.name}: {_ending(folder, code, log, time.monotonic() - started)}", flush=True)
+    return code if code > 128 else 0
+
+
+def _refuse_other(folder: Path, config: RunConfig) -> None:
+    """Raise UserError where the run in a folder is not one of this configuration."""
+    begun, wanted = leaves(replace(load_config(folder), run_dir="")), leaves(config)
+    for key, value in wanted.items():
+        if not key.startswith(CHANGEABLE) and begun.get(key, value) != value:
+            raise UserError(f"{folder} was begun with {key}={begun[key]}, not {value}; choose another run_dir")
+
+
+def _ending(folder: Path, code: int, log: Path, seconds: float) -> str:
+    if code:
+        lines = log.read_text(errors="replace").replace("\r", "\n").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+        return f"ended with exit code {code}: {last.strip()}; see {log}"
+    found = json.loads((folder / "evaluation.json").read_text()) if (folder / "evaluation.json").is_file() else {}
+    told = [f"{name} {factor['final_distance_mean']:.4f} {factor['unit']}" for name, factor in found.get("factors", {}).items()]
+    return f"complete after {seconds / 60:.1f} min" + (f": {', '.join(told)}" if told else "")

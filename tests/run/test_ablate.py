@@ -1,0 +1,55 @@
+"""rig ablate: a grid of runs in processes of their own, of which one that fails stops no other, and which goes on."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rig.ablate import state_of, train_in_process
+from rig.cli_compose import compose
+from rig.errors import UserError
+from tests.run.runs import STATE, read, rig
+
+
+def test_a_grid_goes_on_where_it_was_and_past_what_fails(tmp_path: Path) -> None:
+    runs = tmp_path / "grid"
+    runs.mkdir()
+    (runs / "seed=1").write_text("in the way")
+    grid = ["ablate", *STATE, "seed=0,1", f"run_dir={runs}", "steps=40"]
+    said = subprocess.run([sys.executable, "-m", "rig", *grid, "--jobs", "2"], capture_output=True, text=True)
+    assert said.returncode == 1 and said.stderr == ""
+    lines = sorted(said.stdout.splitlines())
+    assert lines[0] == "1 of 2 runs are complete, not seed=1; the same command goes on"
+    assert re.fullmatch(r"seed=0: complete after 0\.\d min: hand 0\.\d+ m, puck 0\.\d+ m", lines[1])
+    assert lines[2] == "seed=0: starts" and lines[4] == "seed=1: starts"
+    assert lines[3].startswith("seed=1: ended with exit code 2: rig: ") and lines[3].endswith(f"see {runs / 'seed=1.log'}")
+    assert state_of(runs / "seed=0") == "complete" and state_of(runs / "seed=1") == "missing"
+    assert f"seed=0 run_dir={runs / 'seed=0'}" in read(runs / "seed=0" / "origin.json")["command"]
+
+    (runs / "seed=1").unlink()
+    longer = rig(*grid, "steps=60")
+    assert longer.code == 0
+    starts = [line.partition(" after")[0] for line in longer.out.splitlines()]
+    assert starts[:4] == ["seed=0: goes on", "seed=0: complete", "seed=1: starts", "seed=1: complete"]
+    assert starts[4] == f"all 2 runs are complete; rig compare {runs} says which are better"
+    assert rig(*grid, "steps=60").out.splitlines()[:2] == ["seed=0: complete already", "seed=1: complete already"]
+    assert state_of(runs / "seed=1", 60) == "complete" and state_of(runs / "seed=1", 61) == "begun"
+    with pytest.raises(UserError, match=r"seed=1 was begun with learner\.discount=0\.95, not 0\.5; choose another run_dir"):
+        train_in_process(compose([*STATE, "seed=1", "steps=61", "learner.discount=0.5", f"run_dir={runs / 'seed=1'}"]), ())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["seed=0,-1"], "rig: seed must be"),
+        (["--jobs", "0"], "rig: argument --jobs: expected a whole number of at least 1, got '0'"),
+        (["encoder=oracle,beta"], "rig: unknown encoder 'beta'"),
+    ],
+)
+def test_a_grid_with_a_bad_run_starts_none(tmp_path: Path, arguments: list[str], line: str) -> None:
+    said = rig("ablate", *arguments, f"run_dir={tmp_path / 'grid'}")
+    assert said.line.startswith(line) and not (tmp_path / "grid").exists()
