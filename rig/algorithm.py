@@ -100,7 +100,7 @@ def represent(
     weight = frame_weights(skew, encoder, goals, every, latent, generator)
     goals.fit(latent, weight)
     frame.fit(latent.unflatten(0, observed.shape[:2]), generator)
-    reward.fit(frame(latent).unflatten(0, observed.shape[:2]), generator)
+    reward.fit(frame(latent).unflatten(0, observed.shape[:2]), frame.weight, generator)
     return metrics if weight is None else {**metrics, "skew_effective_share": float(effective_share(weight))}
 
 

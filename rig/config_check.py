@@ -12,6 +12,7 @@ from rig.learners.actions import BOUNDS, NOISES
 from rig.learners.inputs import WIDTHS
 from rig.learners.sb3 import need
 from rig.learners.values import CRITICS
+from rig.rewards.distances import NORMS
 
 
 class Range(NamedTuple):
@@ -78,6 +79,7 @@ RANGES: dict[str, Range] = {
     "relabel.imagined": SHARE,
     "relabel.future": SHARE,
     "reward.scale": POSITIVE,
+    "reward.quantile": SHARE,
     "reward.width": COUNT,
     "reward.steps": COUNT,
     "reward.learning_rate": POSITIVE,
@@ -106,6 +108,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "collect.reset": ("start", "random"),
     "explore.goals": ("imagined", "frontier"),
     "encoder.training.precision": ("auto", "float32", "bfloat16"),
+    "reward.norm": NORMS,
     "learner.goal_input": tuple(WIDTHS),
     "learner.action": BOUNDS,
     "learner.critic": CRITICS,

@@ -10,14 +10,20 @@ from rig import tensors
 from rig.nets import initialise
 from rig.rewards import (
     REWARDS,
+    Cosine,
+    CosineConfig,
     LatentDistance,
     LatentDistanceConfig,
+    Mahalanobis,
+    MahalanobisConfig,
     Reciprocal,
     ReciprocalConfig,
     Reward,
+    Sparse,
+    SparseConfig,
     Temporal,
     TemporalConfig,
-)  # fmt: skip
+)
 
 every_reward = pytest.mark.parametrize("name", REWARDS)
 
@@ -68,6 +74,57 @@ def test_latent_distance_is_the_weighted_euclidean_one() -> None:
     assert latent_distance(latent, latent, weight).abs().max() == 0
 
 
+def test_other_norms_of_the_difference() -> None:
+    latent, weight = torch.tensor([[3.0, -4.0], [0.0, 0.0]]), torch.tensor([1.0, 0.5])
+    expected = {"l2": -(13**0.5), "l1": -5.0, "squared": -6.5}
+    for norm, value in expected.items():
+        found = LatentDistance(LatentDistanceConfig(norm=norm))(latent, torch.zeros(2, 2), weight)
+        torch.testing.assert_close(found, torch.tensor([value, 0.0]))
+
+
+def test_the_sparse_threshold_is_a_quantile_of_the_distances_that_were_seen() -> None:
+    """Of two points of a unit interval, a share 1 - (1 - d)² are no further apart than d."""
+    reward = Sparse(SparseConfig(quantile=0.19))
+    reward.fit(torch.rand(40, 50, 1, generator=seeded(0)), torch.tensor([2.0]), seeded(1))
+    assert float(reward.threshold) == pytest.approx(0.2, abs=0.01)  # d = 0.1, weighed by 2
+    latent = torch.tensor([[0.5], [0.59], [0.61], [0.38]])
+    assert reward(latent, torch.full((4, 1), 0.5), torch.tensor([2.0])).tolist() == [0, 0, -1, -1]
+
+
+def test_the_mahalanobis_distance_is_in_deviations_whatever_the_units() -> None:
+    codes = torch.randn(40, 50, 2, generator=seeded(0)) @ torch.tensor([[3.0, 1.0], [0.0, 0.1]]) + 7
+    reward = Mahalanobis(MahalanobisConfig())
+    reward.fit(codes, torch.ones(2), seeded(1))
+    latent, goal = codes[0, :9], codes[1, :9]
+    inverse = torch.linalg.inv(codes.flatten(0, 1).T.cov())
+    expected = -torch.einsum("bi,ij,bj->b", latent - goal, inverse, latent - goal).sqrt()
+    torch.testing.assert_close(reward(latent, goal, torch.tensor([5.0, 0.0])), expected, rtol=1e-3, atol=1e-3)
+    scale = torch.tensor([10.0, 0.2])
+    other = Mahalanobis(MahalanobisConfig())
+    other.fit(codes * scale, torch.ones(2), seeded(1))
+    torch.testing.assert_close(other(latent * scale, goal * scale, torch.ones(2)), expected, rtol=1e-2, atol=1e-2)
+
+
+def test_the_cosine_is_the_angle_seen_from_the_mean() -> None:
+    reward = Cosine(CosineConfig())
+    reward.fit(torch.tensor([[[1.0, 0.0], [3.0, 4.0]]]), torch.ones(2), seeded(0))
+    latent = torch.tensor([[7.0, 2.0], [2.0, 9.0], [-3.0, 2.0], [3.0, 3.0]])  # the mean is (2, 2)
+    found = reward(latent, torch.tensor([[3.0, 2.0]]).expand(4, 2), torch.ones(2))
+    torch.testing.assert_close(found, torch.tensor([0.0, -1.0, -2.0, 0.5**0.5 - 1]))
+
+
+@pytest.mark.parametrize("name", ["mahalanobis", "cosine", "sparse"])
+def test_what_was_fitted_survives_a_file(name: str) -> None:
+    reward, other = default(name), REWARDS[name](REWARDS[name].Config())
+    reward.fit(torch.rand(5, 20, 4, generator=seeded(0)), torch.ones(4), seeded(1))
+    other.resize(4, torch.device("cpu"))
+    other.load_state_dict(tensors.unpack(tensors.pack(reward.state_dict())))
+    a = torch.rand(99, 4, generator=seeded(2))
+    b = a + 0.3 * torch.rand(99, 4, generator=seeded(3))
+    assert torch.equal(other(a, b, torch.ones(4)), reward(a, b, torch.ones(4)))
+    assert not torch.equal(reward(a, b, torch.ones(4)), default(name)(a, b, torch.ones(4)))
+
+
 def test_the_reciprocal_is_half_of_its_way_down_at_its_scale_and_sharpest_at_the_goal() -> None:
     reward = Reciprocal(ReciprocalConfig(scale=0.25))
     distance = torch.tensor([0.0, 0.25, 0.5, 1.0, 1e6])
@@ -94,7 +151,7 @@ def wander(speed: list[float]) -> torch.Tensor:
 def temporal() -> Temporal:
     """Learnt where the first coordinate goes four times as far in a step as the second."""
     reward = Temporal(TemporalConfig(steps=1500))
-    reward.fit(wander([0.2, 0.05]), seeded(0))
+    reward.fit(wander([0.2, 0.05]), torch.ones(2), seeded(0))
     return reward
 
 
@@ -132,7 +189,7 @@ def test_a_fit_is_the_generators() -> None:
     fits = []
     for seed in (0, 0, 1):
         reward = Temporal(TemporalConfig(steps=5))
-        reward.fit(path, seeded(seed))
+        reward.fit(path, torch.ones(2), seeded(seed))
         fits.append(reward.state_dict())
     assert all(torch.equal(fits[0][name], fits[1][name]) for name in fits[0])
     assert not all(torch.equal(fits[0][name], fits[2][name]) for name in fits[0])

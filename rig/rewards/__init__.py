@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from rig.rewards.base import Reward, weighted_distance
-from rig.rewards.distances import LatentDistance, LatentDistanceConfig, Reciprocal, ReciprocalConfig
+from rig.rewards.distances import (
+    Cosine,
+    CosineConfig,
+    LatentDistance,
+    LatentDistanceConfig,
+    Mahalanobis,
+    MahalanobisConfig,
+    Reciprocal,
+    ReciprocalConfig,
+    Sparse,
+    SparseConfig,
+)  # fmt: skip
 from rig.rewards.temporal import Temporal, TemporalConfig
 
-REWARDS: dict[str, type[Reward]] = {"latent_distance": LatentDistance, "reciprocal": Reciprocal, "temporal": Temporal}
+REWARDS: dict[str, type[Reward]] = {
+    "latent_distance": LatentDistance, "reciprocal": Reciprocal, "mahalanobis": Mahalanobis, "cosine": Cosine, "sparse": Sparse,
+    "temporal": Temporal,
+}  # fmt: skip
 
 __all__ = [
-    "REWARDS", "LatentDistance", "LatentDistanceConfig", "Reciprocal", "ReciprocalConfig", "Reward", "Temporal", "TemporalConfig",
-    "weighted_distance",
+    "REWARDS", "Cosine", "CosineConfig", "LatentDistance", "LatentDistanceConfig", "Mahalanobis", "MahalanobisConfig",
+    "Reciprocal", "ReciprocalConfig", "Reward", "Sparse", "SparseConfig", "Temporal", "TemporalConfig", "weighted_distance",
 ]  # fmt: skip

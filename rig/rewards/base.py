@@ -33,5 +33,5 @@ class Reward(nn.Module, ABC):
     def resize(self, dim: int, device: torch.device) -> None:
         """Make room for `dim` agent coordinates on a device, as before loading the state of a fitted reward."""
 
-    def fit(self, episodes: Tensor, generator: torch.Generator) -> None:
-        """Learn from the agent coordinates f32[E, T, K] of exploration episodes, consecutive along T."""
+    def fit(self, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
+        """Learn from the agent coordinates f32[E, T, K] of exploration episodes, consecutive along T; weight f32[K] as above."""

@@ -1,32 +1,42 @@
-"""Rewards that a distance in the latent frame gives by itself."""
+"""Rewards that a distance in the latent frame gives by itself, or with a figure or two taken from the exploration frames."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from rig.rewards.base import Reward, weighted_distance
 
+NORMS = ("l2", "l1", "squared")
+"""Every way of making one number of the differences."""
+PAIRS = 10_000
+"""Pairs of frames whose distances a threshold is chosen by."""
+
 
 @dataclass(frozen=True)
 class LatentDistanceConfig:
-    """Settings of the latent distance: none."""
+    """Settings of the latent distance."""
 
     name: str = "latent_distance"
+    norm: str = "l2"  # l2: the Euclidean length | l1: the sum of absolute differences | squared: half the squared length
 
 
 class LatentDistance(Reward):
-    """-d, d = ‖W(u' - u_g)‖: at most 0, in the units of the latent frame.
+    """-d, d = ‖W(u' - u_g)‖: at most 0, without a lower bound, in the units of the latent frame (their squares for `squared`).
 
-    Source: Nair et al. 2018, section 4.3, eq. 3.
+    Source: Nair et al. 2018, section 4.3, eq. 3; `squared` is its log-likelihood under a unit Gaussian, but for a constant.
     """
 
     Config = LatentDistanceConfig
 
     def forward(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
         """See Reward."""
-        return -weighted_distance(latent, goal, weight)
+        if self.config.norm == "l2":
+            return -weighted_distance(latent, goal, weight)
+        apart = (latent - goal) * weight
+        return -apart.abs().sum(1) if self.config.norm == "l1" else -0.5 * apart.square().sum(1)
 
 
 @dataclass(frozen=True)
@@ -51,3 +61,101 @@ class Reciprocal(Reward):
         """See Reward."""
         distance = weighted_distance(latent, goal, weight)
         return -distance / (distance + self.config.scale)
+
+
+@dataclass(frozen=True)
+class SparseConfig:
+    """Settings of the sparse reward."""
+
+    name: str = "sparse"
+    quantile: float = 0.05  # share of pairs of exploration frames that count as being at the same place
+
+
+class Sparse(Reward):
+    """0 where d = ‖W(u' - u_g)‖ is at most a threshold, else -1: the number of steps that are yet to be made, counted down.
+
+    The threshold is the distance that a share `quantile` of random pairs of exploration frames do not exceed, so that it fits any
+    encoder. Source: Andrychowicz et al. 2017 (HER, arXiv:1707.01495), section 4.1.
+    """
+
+    Config = SparseConfig
+    threshold: Tensor
+
+    def __init__(self, config: SparseConfig) -> None:
+        super().__init__(config)
+        self.register_buffer("threshold", torch.zeros(()))
+
+    def fit(self, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
+        """See Reward."""
+        every = episodes.flatten(0, 1)
+        one, other = torch.randint(len(every), (2, PAIRS), generator=generator, device=every.device)
+        self.threshold.copy_(weighted_distance(every[one], every[other], weight).quantile(self.config.quantile))
+
+    def forward(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
+        """See Reward."""
+        return -(weighted_distance(latent, goal, weight) > self.threshold).float()
+
+
+@dataclass(frozen=True)
+class MahalanobisConfig:
+    """Settings of the Mahalanobis distance: none."""
+
+    name: str = "mahalanobis"
+
+
+class Mahalanobis(Reward):
+    """-d, d² = (u' - u_g)ᵀ Σ⁻¹ (u' - u_g), Σ the covariance of the exploration frames' coordinates: at most 0, in deviations.
+
+    It knows no weights: every direction counts by how far it varies. Source: Nair et al. 2018, section 4.3, where Σ is that of
+    the posterior; with the prior's it is the Euclidean distance of whitened codes.
+    """
+
+    Config = MahalanobisConfig
+    whitening: Tensor
+
+    def resize(self, dim: int, device: torch.device) -> None:
+        """See Reward."""
+        self.register_buffer("whitening", torch.eye(dim, device=device))
+
+    def fit(self, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
+        """See Reward."""
+        every = episodes.flatten(0, 1).double()
+        variance, axes = torch.linalg.eigh(every.T.cov(correction=0).reshape(every.shape[1], -1))
+        self.resize(every.shape[1], episodes.device)
+        self.whitening.copy_(axes * (variance + 1e-6).rsqrt())
+
+    def forward(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
+        """See Reward."""
+        return -((latent - goal) @ self.whitening).norm(dim=1)
+
+
+@dataclass(frozen=True)
+class CosineConfig:
+    """Settings of the cosine: none."""
+
+    name: str = "cosine"
+
+
+class Cosine(Reward):
+    """cos(W(u' - m), W(u_g - m)) - 1, m the mean of the exploration frames' coordinates: from 0 in the goal's direction to -2.
+
+    How far a code is from the mean does not count, so that places in one direction of it are all the same. Source: the similarity
+    of contrastive codes, as in Oord et al. 2018 (arXiv:1807.03748) and what follows from it.
+    """
+
+    Config = CosineConfig
+    mean: Tensor
+
+    def resize(self, dim: int, device: torch.device) -> None:
+        """See Reward."""
+        self.register_buffer("mean", torch.zeros(dim, device=device))
+
+    def fit(self, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
+        """See Reward."""
+        self.resize(episodes.shape[2], episodes.device)
+        self.mean.copy_(episodes.mean((0, 1)))
+
+    def forward(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
+        """See Reward."""
+        ours, theirs = (latent - self.mean) * weight, (goal - self.mean) * weight
+        return torch.cosine_similarity(ours, theirs, dim=1) - 1
