@@ -6,11 +6,13 @@ from typing import Any
 
 from rig.goals.base import GoalSampler
 from rig.goals.frame import IdentityConfig, LatentFrame, SlowConfig, StandardisedConfig, WhitenedConfig
-from rig.goals.gaussian import FullGaussian, Gaussian, StandardNormal
+from rig.goals.gaussian import DescendedGaussian, FullGaussian, Gaussian, StandardNormal
+from rig.goals.mixture import Mixture
 from rig.goals.visited import Visited
 
 GOALS: dict[str, type[GoalSampler]] = {
-    "gaussian": Gaussian, "gaussian_full": FullGaussian, "standard_normal": StandardNormal, "visited": Visited,
+    "gaussian": Gaussian, "gaussian_full": FullGaussian, "gaussian_kl": DescendedGaussian, "standard_normal": StandardNormal,
+    "mixture": Mixture, "visited": Visited,
 }  # fmt: skip
 
 FRAMES: dict[str, type[Any]] = {
@@ -20,4 +22,7 @@ FRAMES: dict[str, type[Any]] = {
     "slow": SlowConfig,
 }
 
-__all__ = ["FRAMES", "GOALS", "FullGaussian", "Gaussian", "GoalSampler", "LatentFrame", "StandardNormal", "Visited"]
+__all__ = [
+    "FRAMES", "GOALS", "DescendedGaussian", "FullGaussian", "Gaussian", "GoalSampler", "LatentFrame", "Mixture", "StandardNormal",
+    "Visited",
+]  # fmt: skip

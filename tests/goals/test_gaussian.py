@@ -15,7 +15,7 @@ from rig.goals import GOALS, GoalSampler
 DIM = 4
 
 every_sampler = pytest.mark.parametrize("name", GOALS)
-every_gaussian = pytest.mark.parametrize("name", ["gaussian", "gaussian_full", "standard_normal"])
+every_gaussian = pytest.mark.parametrize("name", ["gaussian", "gaussian_full", "gaussian_kl", "standard_normal"])
 fitted_samplers = pytest.mark.parametrize("name", ["gaussian", "gaussian_full"])
 
 
@@ -103,6 +103,18 @@ def test_the_closed_form_is_the_minimum_of_the_kl_divergence(name: str) -> None:
     sampler: Any = fitted(name)
     torch.testing.assert_close(sampler.mean.double(), mean.detach(), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(sampler.cholesky.double(), cholesky().detach(), rtol=1e-3, atol=1e-3)
+
+
+def test_descent_on_the_kl_divergence_ends_at_the_closed_form() -> None:
+    closed: Any = fitted("gaussian")
+    descended: Any = fitted("gaussian_kl")
+    torch.testing.assert_close(descended.mean, closed.mean, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(descended.cholesky, closed.cholesky, rtol=1e-3, atol=1e-3)
+    weight = torch.rand(500, generator=seeded(3)).double()
+    for sampler in (closed, descended):
+        sampler.fit(correlated_codes(), weight / weight.sum())
+    torch.testing.assert_close(descended.mean, closed.mean, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(descended.cholesky, closed.cholesky, rtol=1e-3, atol=1e-3)
 
 
 def test_only_the_full_covariance_knows_that_latents_move_together() -> None:
