@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -11,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 from rig.cli_compose import sweep
@@ -41,8 +41,10 @@ def ablate(overrides: Sequence[str], jobs: int = 1) -> int:
     if not any(text.startswith("run_dir=") for text in typed):
         typed.append(f"run_dir={time.strftime('runs/%Y-%m-%d_%H-%M-%S_ablation')}")
     if jobs > 1:
-        if importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None:
-            raise UserError(f"--jobs {jobs} needs Hydra's launcher joblib; type pip install 'rig-rl[sweeps]', or leave it out")
+        try:
+            metadata.version("hydra-joblib-launcher")
+        except metadata.PackageNotFoundError as error:
+            raise UserError(f"--jobs {jobs} needs Hydra's launcher joblib; type pip install 'rig-rl[sweeps]'") from error
         typed += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
     stopped = sweep(typed, partial(train_in_process, jobs=jobs))
     folder = Path(next(text.partition("=")[2] for text in typed if text.startswith("run_dir="))).expanduser()

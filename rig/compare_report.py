@@ -75,7 +75,8 @@ def plot(comparison: Comparison, out: Path) -> None:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     every = np.concatenate([task for scores in comparison.groups.values() for task in scores])
-    thresholds = np.linspace(every.min(), every.max(), 200)
+    margin = 0.03 * (every.max() - every.min())
+    thresholds = np.linspace(every.min() - margin, every.max() + margin, 300)
     sign = -1 if comparison.lower_is_better else 1
     for row in summarise(comparison):
         curve = comparison.curves[row.group]
@@ -89,6 +90,7 @@ def plot(comparison: Comparison, out: Path) -> None:
     left.set(xlabel="env steps", ylabel=what, title=", ".join(comparison.tasks))
     right.set(xlabel=f"{what} at step {comparison.step}", ylabel=f"share of runs {'below' if sign < 0 else 'above'}")
     right.set_ylim(-0.02, 1.02)
+    right.locator_params(axis="x", nbins=6)
     left.set_ylim(bottom=0)
     left.legend()
     for axes in (left, right):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,13 @@ def test_a_grid_goes_on_where_it_was_and_past_what_fails(tmp_path: Path) -> None
 def test_a_grid_with_a_bad_run_starts_none(tmp_path: Path, arguments: list[str], line: str) -> None:
     said = rig("ablate", *arguments, f"run_dir={tmp_path / 'grid'}")
     assert said.line.startswith(line) and not (tmp_path / "grid").exists()
+
+
+def test_several_at_a_time_need_a_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", absent)
+    said = rig("ablate", "seed=0,1", "--jobs", "2", f"run_dir={tmp_path / 'grid'}")
+    assert said.line == "rig: --jobs 2 needs Hydra's launcher joblib; type pip install 'rig-rl[sweeps]'"
+    assert not (tmp_path / "grid").exists()
