@@ -8,19 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-from rig.cli_compose import sweep
+from rig.cli_compose import RESUMABLE, sweep, typed_run_dir
 from rig.commands import load_config
 from rig.config import RunConfig
 from rig.config_io import leaves
 from rig.errors import UserError
-
-CHANGEABLE = ("run_dir", "steps", "replay.memory", "checkpoint", "evaluation", "device")
-"""Settings in which a run may differ from the one that was begun in its folder."""
 
 
 def state_of(folder: Path, steps: int | None = None) -> str:
@@ -37,18 +34,18 @@ def ablate(overrides: Sequence[str], jobs: int = 1) -> int:
     What lets several run at once is Hydra's launcher joblib; with `hydra/launcher=submitit_slurm` among the overrides, each run
     is a job of a cluster instead. Raises UserError where an override cannot be, before any run begins.
     """
-    typed = list(overrides)
-    if not any(text.startswith("run_dir=") for text in typed):
-        typed.append(f"run_dir={time.strftime('runs/%Y-%m-%d_%H-%M-%S_ablation')}")
+    typed, folder = list(overrides), typed_run_dir(overrides)
+    if not folder:
+        folder = time.strftime("runs/%Y-%m-%d_%H-%M-%S_ablation")
+        typed.append(f"run_dir={folder}")
     if jobs > 1:
         try:
             metadata.version("hydra-joblib-launcher")
         except metadata.PackageNotFoundError as error:
             raise UserError(f"--jobs {jobs} needs Hydra's launcher joblib; type pip install 'rig-rl[sweeps]'") from error
         typed += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
-    stopped = sweep(typed, partial(train_in_process, jobs=jobs))
-    folder = Path(next(text.partition("=")[2] for text in typed if text.startswith("run_dir="))).expanduser()
-    runs = sorted(log.with_suffix("") for log in folder.glob("*.log"))
+    stopped = sweep(typed, partial(train_in_process, jobs=jobs), announce=False)
+    runs = sorted(log.with_suffix("") for log in Path(folder).glob("*.log"))
     failed = [run.name for run in runs if state_of(run) != "complete"]
     if failed:
         print(f"{len(runs) - len(failed)} of {len(runs)} runs are complete, not {', '.join(failed)}; the same command goes on")
@@ -60,8 +57,8 @@ def ablate(overrides: Sequence[str], jobs: int = 1) -> int:
 def train_in_process(config: RunConfig, overrides: Sequence[str], jobs: int = 1) -> int:
     """Bring the run in config.run_dir to its end, in a process whose output goes to a log beside it.
 
-    `overrides` are what was typed for it. One line says that it starts and one how it ended. Returns 0, whether it failed or not,
-    but above 128 where it was stopped by a signal. Raises UserError where its folder holds a run of other settings.
+    `overrides` are what was typed for it, but for run_dir. One line says that it starts and one how it ended. Returns 0, whether
+    it failed or not, but above 128 where a signal stopped it. Raises UserError where its folder holds a run of other settings.
     """
     folder = Path(config.run_dir)
     state, log = state_of(folder, config.steps), folder.with_name(f"{folder.name}.log")
@@ -71,7 +68,7 @@ def train_in_process(config: RunConfig, overrides: Sequence[str], jobs: int = 1)
     if state == "begun":
         _refuse_other(folder, config)
     if state == "missing":
-        command = ["train", *(text for text in overrides if not text.startswith("run_dir=")), f"run_dir={folder}"]
+        command = ["train", *overrides, f"run_dir={folder}"]
     else:
         command = ["resume", str(folder), f"steps={config.steps}"]
     print(f"{folder.name}: {'goes on' if state == 'begun' else 'starts'}", flush=True)
@@ -89,9 +86,10 @@ def train_in_process(config: RunConfig, overrides: Sequence[str], jobs: int = 1)
 
 def _refuse_other(folder: Path, config: RunConfig) -> None:
     """Raise UserError where the run in a folder is not one of this configuration."""
-    begun, wanted = leaves(replace(load_config(folder), run_dir="")), leaves(config)
-    for key, value in wanted.items():
-        if not key.startswith(CHANGEABLE) and begun.get(key, value) != value:
+    begun = leaves(load_config(folder))
+    for key, value in leaves(config).items():
+        changeable = any(fnmatchcase(key, pattern) for pattern in ("run_dir", *RESUMABLE))
+        if not changeable and begun.get(key, value) != value:
             raise UserError(f"{folder} was begun with {key}={begun[key]}, not {value}; choose another run_dir")
 
 

@@ -89,11 +89,17 @@ def options(group: str) -> list[str]:
         return _options(group, loader)
 
 
-def sweep(overrides: Sequence[str], job: Job) -> int:
+def typed_run_dir(overrides: Sequence[str]) -> str:
+    """The run_dir among overrides, with ~ expanded; empty where there is none."""
+    typed = _parse([text for text in overrides if _key(text) == "run_dir"], None)
+    return next((os.path.expanduser(str(item.value())) for item in typed), "")
+
+
+def sweep(overrides: Sequence[str], job: Job, announce: bool = True) -> int:
     """Run `job` for every combination of the overrides, through Hydra's multirun; returns the first failure's exit code, or 0.
 
     What can be enumerated is composed and checked before the first job starts. Each job's run_dir is a folder, named by what
-    varies, in the run_dir of the overrides or else in runs/<time>_sweep.
+    varies, in the run_dir of the overrides or else in runs/<time>_sweep. `announce`: print a line as each begins.
     """
     with _hydra() as loader:
         parsed = _parse(overrides, loader)
@@ -103,8 +109,7 @@ def sweep(overrides: Sequence[str], job: Job) -> int:
         for combination in _combinations(ours, lines):
             _compose(combination)
     varied = {item.key_or_group for item in ours if item.is_sweep_override()}
-    typed = (os.path.expanduser(str(item.value())) for item in ours if item.key_or_group == "run_dir")
-    base = next(typed, time.strftime("runs/%Y-%m-%d_%H-%M-%S_sweep"))
+    base = typed_run_dir(overrides) or time.strftime("runs/%Y-%m-%d_%H-%M-%S_sweep")
     fixed = {"hydra.sweep.dir": _quoted(base), "hydra.sweep.subdir": ".", "hydra.output_subdir": "null"}
     quiet = [f"{key}={value}" for key, value in fixed.items()] + ["hydra/job_logging=none", "hydra/hydra_logging=none"]
 
@@ -112,6 +117,8 @@ def sweep(overrides: Sequence[str], job: Job) -> int:
         cfg = HydraConfig.get()
         own = [str(item) for item in cfg.overrides.task]
         name = _job_name([item for item in own if _key(item) in varied]) or str(cfg.job.num)
+        if announce:
+            print(f"sweep: job {cfg.job.num} is {name}", flush=True)
         typed = [item.lstrip("+") for item in own if _key(item) != "run_dir"]
         code = job(replace(compose(typed), run_dir=str(Path(cfg.sweep.dir) / name)), typed)
         if code > 128:

@@ -224,7 +224,7 @@ def test_an_evaluation_may_look_at_the_world_otherwise() -> None:
         override(config, ["task.size=64"], EVALUABLE, "an evaluation")
 
 
-def test_a_sweep_runs_every_combination_in_a_folder_of_its_own(elsewhere: Path) -> None:
+def test_a_sweep_runs_every_combination_in_a_folder_of_its_own(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     jobs = Jobs()
     assert sweep(["encoder=beta_vae,oracle", "seed=range(0,2)", "steps=2000", "run_dir=here"], jobs) == 0
     assert [(config.encoder.name, config.seed, config.steps) for config in jobs.configs] == [
@@ -235,6 +235,7 @@ def test_a_sweep_runs_every_combination_in_a_folder_of_its_own(elsewhere: Path) 
     ]
     assert replace(jobs.configs[3], run_dir="") == compose(["encoder=oracle", "seed=1", "steps=2000"])
     assert jobs.typed == ["encoder=oracle", "seed=1", "steps=2000"]
+    assert capsys.readouterr().out.splitlines()[1] == "sweep: job 1 is encoder=beta_vae,seed=1"
 
 
 def test_a_sweep_without_a_folder_makes_one_under_runs() -> None:
