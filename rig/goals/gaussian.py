@@ -42,6 +42,13 @@ class StandardNormalConfig:
     name: str = "standard_normal"
 
 
+def shares(latent: Tensor, weight: Tensor | None = None) -> Tensor:
+    """What each of codes f32[M, D] counts, f64[M] of sum 1: its weight, or all alike where there is none."""
+    if weight is not None:
+        return weight
+    return torch.full((len(latent),), 1 / len(latent), dtype=torch.float64, device=latent.device)
+
+
 def moments(latent: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Mean f64[D] and covariance f64[D, D] of codes f32[M, D] that count by `weight` f64[M], of sum 1."""
     codes = latent.double()
@@ -115,9 +122,7 @@ class DescendedGaussian(_Normal):
 
     def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
         """Descend from N(0, 1) on codes f32[M, D], weighted by f64[M] where given."""
-        count = len(latent)
-        alike = torch.full((count,), 1 / count, dtype=torch.float64, device=latent.device)
-        mean, covariance = moments(latent, alike if weight is None else weight)
+        mean, covariance = moments(latent, shares(latent, weight))
         variance = covariance.diagonal().clamp(min=1e-12)
         centre, log_deviation = nn.Parameter(torch.zeros_like(mean)), nn.Parameter(torch.zeros_like(mean))
         descent = Adam([centre, log_deviation], self.config.learning_rate, anneal=self.config.steps)

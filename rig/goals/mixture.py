@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rig.goals.base import GoalSampler
-from rig.goals.gaussian import cholesky_factor, moments
+from rig.goals.gaussian import cholesky_factor, moments, shares
 
 ROUNDS, GAIN = 200, 1e-6
 """Rounds of EM at most, and the gain of log-likelihood a code in nats below which no more are made."""
@@ -45,9 +45,7 @@ class Mixture(GoalSampler):
 
     def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
         """Maximum likelihood, or a local one, on codes f32[M, D], weighted by f64[M] where given."""
-        codes = latent.double()
-        alike = torch.full((len(codes),), 1 / len(codes), dtype=torch.float64, device=codes.device)
-        counts = alike if weight is None else weight
+        codes, counts = latent.double(), shares(latent, weight)
         _, everywhere = moments(latent, counts)
         floor = 1e-3 * everywhere
         share = torch.full(self.share.shape, 1 / len(self.share), dtype=torch.float64, device=codes.device)
@@ -87,7 +85,7 @@ def _log_joint(codes: Tensor, share: Tensor, mean: Tensor, cholesky: Tensor) -> 
     """log π_k N(z | m_k, L_k L_kᵀ) f64[B, K]."""
     white = torch.linalg.solve_triangular(cholesky, (codes - mean[:, None]).transpose(1, 2), upper=False)
     log_det = cholesky.diagonal(dim1=1, dim2=2).log().sum(1)
-    return (share.log() - log_det - 0.5 * codes.shape[1] * math.log(2 * math.pi) - 0.5 * white.square().sum(1).T)
+    return share.log() - log_det - 0.5 * codes.shape[1] * math.log(2 * math.pi) - 0.5 * white.square().sum(1).T
 
 
 def _far_apart(codes: Tensor, counts: Tensor, number: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rig.goals.base import GoalSampler
-from rig.goals.gaussian import cholesky_factor, moments
+from rig.goals.gaussian import cholesky_factor, moments, shares
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Visited(GoalSampler):
     def log_prob(self, latent: Tensor) -> Tensor:
         """log p(z) in nats, f32[B], of the kernel density estimate."""
         count, dim = self.table.shape
-        mean, covariance = moments(self.table, torch.full((count,), 1 / count, dtype=torch.float64, device=self.table.device))
+        mean, covariance = moments(self.table, shares(self.table))
         cholesky = cholesky_factor(covariance) * count ** (-1 / (dim + 4))
 
         def white(codes: Tensor) -> Tensor:
