@@ -94,8 +94,8 @@ def represent(
 
     The prior counts frames as `skew` weighs them (Skew-Fit): all alike by default.
     """
+    metrics = encoder.fit(observed, generator, report)
     every = observed.flatten(0, 1)
-    metrics = encoder.fit(every, generator, report)
     latent = encoder.encode(every)
     weight = frame_weights(skew, encoder, goals, every, latent, generator)
     goals.fit(latent, weight)

@@ -110,6 +110,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "task.camera": ("own", *CAMERAS),
     "collect.reset": ("start", "random"),
     "explore.goals": ("imagined", "frontier"),
+    "encoder.posterior": ("diagonal", "full"),
+    "encoder.likelihood": ("gaussian", "bernoulli"),
     "encoder.training.precision": ("auto", "float32", "bfloat16"),
     "reward.norm": NORMS,
     "learner.goal_input": tuple(WIDTHS),

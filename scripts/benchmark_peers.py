@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from rig.encoders.vae import VAE, kl_to_standard_normal
+from rig.encoders.vae import VAE
 from rig.envs import TASKS
 from rig.envs.task import Worlds
 
@@ -163,10 +163,10 @@ def vae_epochs(encoder: VAE, frames: Tensor, beta: float, batch: int, steps: int
     while done < steps:
         for (chunk,) in loader:
             x = encoder.standardise(chunk)
-            mean, log_variance = encoder.posterior(x)
-            sample = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+            posterior = encoder.posterior(x)
+            sample = posterior.sample(torch.randn_like(posterior.mean))
             error = (encoder.reconstruct(sample) - x).square().sum() / len(x)
-            loss = error + beta * kl_to_standard_normal(mean, log_variance).sum() / len(x)
+            loss = error + beta * posterior.kl().sum() / len(x)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -25,7 +25,7 @@ from rig.cli_compose import compose
 from rig.encoders.base import silent
 from rig.encoders.beta_vae import BetaVAE, BetaVAEConfig
 from rig.encoders.oracle import Oracle, OracleConfig
-from rig.encoders.vae import VAETraining, fit_vae
+from rig.encoders.vae import VAETraining
 from rig.envs import make_batch
 from rig.goals.frame import IdentityConfig, LatentFrame
 from rig.goals.gaussian import StandardNormal, StandardNormalConfig
@@ -175,10 +175,11 @@ def vae_training(size: Size) -> Iterator[Row]:
     batch, settings = 128, VAETraining(steps=size.vae_steps, batch=128)
     frames = torch.randint(0, 256, (4096, 48, 48, 3), dtype=torch.uint8, generator=seeded(0))
     ours, theirs = (BetaVAE(BetaVAEConfig(training=settings), (48, 48, 3), seeded(0)) for _ in range(2))
-    theirs.standardise.fit(frames)
+    for encoder in (ours, theirs):
+        encoder.standardise.fit(frames)
 
     def mine() -> int:
-        fit_vae(frames, ours.standardise, [ours], ours.posterior, ours.reconstruct, settings, seeded(1), silent)
+        ours.train_on(frames, settings, seeded(1), silent)
         return size.vae_steps * batch
 
     def its(workers: int = 0) -> int:

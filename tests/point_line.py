@@ -92,8 +92,8 @@ class Centroid(Encoder):
         super().__init__()
         self.latent_dim, self.seen, self.fitted = 1, 0, torch.empty(0)
 
-    def fit(self, observed: Tensor, generator: torch.Generator, report: Any) -> dict[str, float]:
-        self.fitted, self.version = observed, self.version + 1
+    def fit(self, episodes: Tensor, generator: torch.Generator, report: Any) -> dict[str, float]:
+        self.fitted, self.version = episodes.flatten(0, 1), self.version + 1
         return {"reconstruction": 0.25}
 
     def encode(self, observed: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class Reader(Encoder):
         super().__init__()
         self.latent_dim = 1
 
-    def fit(self, observed: Tensor, generator: torch.Generator, report: Any) -> dict[str, float]:
+    def fit(self, episodes: Tensor, generator: torch.Generator, report: Any) -> dict[str, float]:
         return {}
 
     def encode(self, observed: Tensor) -> Tensor:

@@ -169,7 +169,7 @@ class Pixel(Encoder):
         super().__init__()
         self.latent_dim = 1
 
-    def fit(self, observed: Tensor, generator: torch.Generator, report: Any) -> dict[str, float]:
+    def fit(self, episodes: Tensor, generator: torch.Generator, report: Any) -> dict[str, float]:
         return {}
 
     def encode(self, observed: Tensor) -> Tensor:

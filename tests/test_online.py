@@ -37,8 +37,8 @@ class Turning(Encoder):
         self.register_buffer("turn", torch.eye(2))
         self.register_buffer("shift", torch.zeros(2))
 
-    def fit(self, observed: Tensor, generator: torch.Generator, report: Any) -> dict[str, float]:
-        return self.refit(observed, None, 1, generator, report)
+    def fit(self, episodes: Tensor, generator: torch.Generator, report: Any) -> dict[str, float]:
+        return self.refit(episodes.flatten(0, 1), None, 1, generator, report)
 
     def refit(
         self, observed: Tensor, weight: Tensor | None, steps: int, generator: torch.Generator, report: Any

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rig.encoders import ENCODERS
+from rig.encoders.posterior import DiagonalGaussian
 from rig.encoders.spatial_vae import SpatialVAE, SpatialVAEConfig
 from rig.encoders.vae import VAE, VAETraining
 from rig.goals import Gaussian, Visited
@@ -31,10 +32,11 @@ class Linear(VAE):
         precision = torch.eye(2) + columns.T @ columns
         self.covariance = torch.linalg.inv(precision)
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def posterior(self, x: Tensor) -> DiagonalGaussian:
         flat = x.permute(0, 2, 3, 1).flatten(1)
         mean = flat @ self.columns @ self.covariance
-        return mean, self.covariance.diagonal().log().expand_as(mean)  # the diagonal of a posterior that is not quite diagonal
+        spread = self.covariance.diagonal().log().expand_as(mean)
+        return DiagonalGaussian(mean, spread)  # the diagonal of a posterior that is not quite diagonal
 
     def reconstruct(self, latent: Tensor) -> Tensor:
         return (latent @ self.columns.T).unflatten(1, (1, 4, 3)).permute(0, 3, 1, 2)
@@ -118,7 +120,7 @@ def test_an_encoder_refitted_with_weights_learns_from_the_frames_that_have_them(
     for first in (0.999, 0.001):
         config = SpatialVAEConfig(training=VAETraining(steps=5, batch=16, precision="float32"))
         encoder = SpatialVAE(config, (16, 16, 3), seeded(1))
-        encoder.fit(frames, seeded(2), lambda *_: None)
+        encoder.fit(frames[None], seeded(2), lambda *_: None)
         weight = torch.tensor([first, 1 - first], dtype=torch.float64).repeat_interleave(32) / 32
         kept, version = {k: v.clone() for k, v in encoder.standardise.state_dict().items()}, encoder.version
         assert math.isfinite(encoder.refit(frames, weight, 60, seeded(3), lambda *_: None)["loss"])
@@ -132,7 +134,7 @@ def test_a_refit_of_no_steps_more_goes_on_from_the_weights() -> None:
     frames = torch.randint(0, 256, (64, 16, 16, 3), generator=seeded(0), dtype=torch.uint8)
     config = SpatialVAEConfig(training=VAETraining(steps=40, batch=16, precision="float32"))
     encoder = SpatialVAE(config, (16, 16, 3), seeded(1))
-    first = encoder.fit(frames, seeded(2), lambda *_: None)
+    first = encoder.fit(frames[None], seeded(2), lambda *_: None)
     still = replace(encoder.training_settings, learning_rate=0.0)
     encoder.training_settings = still
     before = encoder.encode(frames)

@@ -193,7 +193,7 @@ class Negative(Encoder):
 
     can_decode = True
 
-    def fit(self, observed: Tensor, generator: torch.Generator, report: Any) -> dict[str, float]:
+    def fit(self, episodes: Tensor, generator: torch.Generator, report: Any) -> dict[str, float]:
         return {}
 
     def encode(self, observed: Tensor) -> Tensor:

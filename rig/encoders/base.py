@@ -17,6 +17,11 @@ def silent(done: int, total: int, metrics: Mapping[str, float]) -> None:
     """Report nothing."""
 
 
+def in_chunks(function: Callable[[Tensor], Tensor], observed: Tensor) -> Tensor:
+    """`function` of all rows, a few hundred at a time, so that what a net computes on the way fits into memory."""
+    return torch.cat([function(chunk) for chunk in observed.split(512)])
+
+
 class Encoder(nn.Module, ABC):
     """Maps observations to codes. Concrete encoders are final: wrap one, never inherit from it.
 
@@ -45,13 +50,16 @@ class Encoder(nn.Module, ABC):
         self.version = int(state)
 
     @abstractmethod
-    def fit(self, observed: Tensor, generator: torch.Generator, report: Report) -> dict[str, float]:
-        """Learn from observations u8[M, H, W, 3] (or f32[M, S]) and move `version`. Returns the closing metrics."""
+    def fit(self, episodes: Tensor, generator: torch.Generator, report: Report) -> dict[str, float]:
+        """Learn from observations u8[E, T, H, W, 3] (or f32[E, T, S]), consecutive along T, and move `version`.
+
+        Returns the closing metrics.
+        """
 
     def refit(
         self, observed: Tensor, weight: Tensor | None, steps: int, generator: torch.Generator, report: Report
     ) -> dict[str, float]:
-        """Go on learning from its weights for `steps`, on observations as of `fit`, and move `version`.
+        """Go on learning from its weights for `steps`, on observations u8[M, H, W, 3] of any moments, and move `version`.
 
         They are drawn alike, or by `weight` f64[M], at least 0 and of sum 1. An encoder that has nothing of the kind stays as it
         is, version included.

@@ -36,8 +36,9 @@ class Oracle(Encoder):
         self.register_buffer("centre", torch.zeros(state_shape))
         self.register_buffer("scale", torch.ones(()))
 
-    def fit(self, observed: Tensor, generator: torch.Generator, report: Report) -> dict[str, float]:
-        """Take centre and scale from states f32[M, S]."""
+    def fit(self, episodes: Tensor, generator: torch.Generator, report: Report) -> dict[str, float]:
+        """Take centre and scale from states f32[E, T, S]."""
+        observed = episodes.flatten(0, 1)
         self.centre.copy_(observed.mean(0))
         self.scale.copy_((observed - self.centre).square().mean().sqrt().clamp(min=1e-6))
         self.version += 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from rig.encoders.posterior import DiagonalGaussian
 from rig.encoders.vae import VAE, VAETraining
 from rig.nets import initialise
 
@@ -97,11 +98,11 @@ class SpatialVAE(VAE):
         )  # fmt: skip
         initialise(self, generator)
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance f32[B, D] of q(z|x) for standardised frames f32[B, 3, H, W]."""
+    def posterior(self, x: Tensor) -> DiagonalGaussian:
+        """See VAE."""
         mean = self.trunk(x) * self.config.spread
-        return mean, self.log_variance.expand_as(mean)
+        return DiagonalGaussian(mean, self.log_variance.expand_as(mean))
 
     def reconstruct(self, latent: Tensor) -> Tensor:
-        """Standardised pictures f32[B, 3, H, W] of codes f32[B, D]."""
+        """See VAE."""
         return self.decoder(latent / self.config.spread)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from rig.encoders.vae import VAE, VAETraining, diagonal_gaussian
+from rig.encoders.posterior import DiagonalGaussian
+from rig.encoders.vae import VAE, VAETraining
 from rig.nets import initialise
 
 SIDE = 64
@@ -62,10 +63,10 @@ class WorldModels(VAE):
         )  # fmt: skip
         initialise(self, generator)
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance f32[B, D] of q(z|x) for frames f32[B, 3, 64, 64]."""
-        return diagonal_gaussian(self.trunk(x))
+    def posterior(self, x: Tensor) -> DiagonalGaussian:
+        """See VAE."""
+        return DiagonalGaussian.of(self.trunk(x))
 
     def reconstruct(self, latent: Tensor) -> Tensor:
-        """Mean pictures f32[B, 3, 64, 64] of codes f32[B, D], standardised where the training is."""
+        """See VAE; mean pixels come out of the net, standardised where the training is."""
         return self.standardise.scaled(self.decoder(latent))

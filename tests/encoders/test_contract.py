@@ -52,9 +52,14 @@ def observations(name: str, count: int, seed: int = 1) -> Tensor:
     return torch.randn(count, STATE_DIM, generator=seeded(seed))
 
 
+def episodes(name: str, seed: int = 1) -> Tensor:
+    """Four of five observations each."""
+    return observations(name, 20, seed).unflatten(0, (4, 5))
+
+
 def fitted(name: str, seed: int = 0) -> Encoder:
     encoder = make(name, seed)
-    encoder.fit(observations(name, 20), seeded(2), silent)
+    encoder.fit(episodes(name), seeded(2), silent)
     return encoder
 
 
@@ -110,7 +115,7 @@ def test_every_fit_moves_the_version(name: str) -> None:
     versions = [encoder.version]
     before = encoder.encode(observations(name, 5))
     for seed in (4, 5):
-        encoder.fit(observations(name, 20, seed), seeded(seed), silent)
+        encoder.fit(episodes(name, seed), seeded(seed), silent)
         versions.append(encoder.version)
     assert len(set(versions)) == 3
     assert not torch.equal(before, encoder.encode(observations(name, 5)))
@@ -131,7 +136,7 @@ def test_encoding_and_decoding_do_not_move_the_version(name: str) -> None:
 @every_encoder
 def test_weights_and_version_survive_a_file(name: str) -> None:
     encoder = fitted(name)
-    encoder.fit(observations(name, 20, seed=6), seeded(6), silent)
+    encoder.fit(episodes(name, seed=6), seeded(6), silent)
     other = make(name, seed=7)
     other.load_state_dict(tensors.unpack(tensors.pack(encoder.state_dict())))
     observed = observations(name, 5)
@@ -177,7 +182,7 @@ def test_what_cannot_be_decoded_is_refused(name: str) -> None:
 def test_fitting_reports_its_progress_and_closes_with_finite_metrics(name: str) -> None:
     calls: list[tuple[int, int]] = []
     encoder = make(name)
-    metrics = encoder.fit(observations(name, 20), seeded(2), lambda done, total, _: calls.append((done, total)))
+    metrics = encoder.fit(episodes(name), seeded(2), lambda done, total, _: calls.append((done, total)))
     assert calls and calls[-1][0] == calls[-1][1]
     assert [done for done, _ in calls] == sorted({done for done, _ in calls})
     assert all(math.isfinite(value) for value in metrics.values())

@@ -93,7 +93,7 @@ def test_spatial_vae_learns_a_code_that_is_linear_in_the_position() -> None:
     training = replace(SpatialVAEConfig().training, steps=200, batch=32)
     encoder = SpatialVAE(SpatialVAEConfig(points=2, width=16, training=training), (24, 24, 3), seeded(0))
     before = min(linear_r2(encoder.encode(frames), corner))
-    metrics = encoder.fit(frames, seeded(1), silent)
+    metrics = encoder.fit(frames[None], seeded(1), silent)
     fresh, truth = moving_square(400, 24, 4, seed=9)
     r2 = linear_r2(encoder.encode(fresh), truth)
     assert min(r2) > 0.95 > before, f"R² {r2} of column and row, {metrics}"
@@ -110,7 +110,7 @@ def test_beta_vae_learns_to_reconstruct() -> None:
     config = BetaVAEConfig(latent_dim=4, width=8, hidden=64, training=VAETraining(steps=150, batch=32, beta=1.0))
     encoder = BetaVAE(config, (24, 24, 3), seeded(0))
     reconstruction: list[float] = []
-    encoder.fit(frames, seeded(1), lambda done, total, metrics: reconstruction.append(metrics["reconstruction"]))
+    encoder.fit(frames[None], seeded(1), lambda done, total, metrics: reconstruction.append(metrics["reconstruction"]))
     assert reconstruction[-1] < 0.4 * reconstruction[0]
     fresh, _ = moving_square(200, 24, 6, seed=9)
     blind = encoder.standardise(fresh).square().flatten(1).sum(1).mean()  # the mean picture, always

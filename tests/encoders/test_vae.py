@@ -9,17 +9,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from rig.encoders.vae import (
-    Standardise,
-    VAETraining,
-    active_units,
-    fit_vae,
-    kl_to_standard_normal,
-    learning_rate_share,
-    minibatches,
-)
+from rig.encoders.posterior import DiagonalGaussian, FullGaussian
+from rig.encoders.standardise import Standardise
+from rig.encoders.training import learning_rate_share, minibatches
+from rig.encoders.vae import VAE, VAETraining, active_units
 from rig.errors import UserError
 from rig.nets import trains_in_bfloat16
 
@@ -79,23 +74,84 @@ def test_one_pixel_that_changes_by_one_level_is_movement() -> None:
 def test_kl_is_that_of_the_distributions() -> None:
     mean, log_variance = torch.randn(50, 8, generator=seeded(0)) * 2, torch.randn(50, 8, generator=seeded(1)) * 2
     expected = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(torch.zeros(8), torch.ones(8)))
-    torch.testing.assert_close(kl_to_standard_normal(mean, log_variance), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(DiagonalGaussian(mean, log_variance).kl(), expected.sum(1), rtol=1e-4, atol=1e-5)
 
 
-class Fixed(nn.Module):
+def full_gaussian(count: int, dim: int) -> tuple[FullGaussian, MultivariateNormal]:
+    """Posteriors of random outputs of a net, and what they should be."""
+    posterior = FullGaussian.of(torch.randn(count, FullGaussian.outputs(dim), generator=seeded(0)))
+    return posterior, MultivariateNormal(posterior.mean, scale_tril=posterior.cholesky)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_a_full_posterior_is_the_gaussian_that_its_factor_says(dim: int) -> None:
+    posterior, truth = full_gaussian(7, dim)
+    assert posterior.cholesky.shape == (7, dim, dim) and torch.equal(posterior.cholesky, posterior.cholesky.tril())
+    prior = MultivariateNormal(torch.zeros(dim), torch.eye(dim))
+    torch.testing.assert_close(posterior.kl(), kl_divergence(truth, prior), rtol=1e-4, atol=1e-5)
+    noise = torch.randn(4000, 7, dim, generator=seeded(1))
+    codes = posterior.sample(noise)
+    torch.testing.assert_close(posterior.log_prob(noise), truth.log_prob(codes), rtol=1e-4, atol=1e-3)
+    spread = torch.stack([codes[:, row].T.cov().view(dim, dim) for row in range(7)])
+    torch.testing.assert_close(spread, truth.covariance_matrix, rtol=0.15, atol=0.3)
+
+
+def test_a_full_posterior_without_correlation_is_the_diagonal_one() -> None:
+    mean, log_variance = torch.randn(2, 6, 4, generator=seeded(0))
+    full = FullGaussian.of(torch.cat((mean, log_variance, torch.zeros(6, FullGaussian.outputs(4) - 8)), 1))
+    diagonal, noise = DiagonalGaussian(mean, log_variance), torch.randn(3, 6, 4, generator=seeded(1))
+    for one, other in ((full.sample(noise), diagonal.sample(noise)), (full.log_prob(noise), diagonal.log_prob(noise))):
+        torch.testing.assert_close(one, other)
+    torch.testing.assert_close(full.kl(), diagonal.kl())
+
+
+def linear_gaussian(family: type[FullGaussian] | type[DiagonalGaussian]) -> tuple[float, float]:
+    """Mean evidence bound of a posterior trained on x = A z + ε, z ~ N(0, I), ε ~ N(0, I), and the mean evidence, in nats."""
+    loading = torch.tensor([[1.0, 0.9], [0.8, 1.1], [1.2, 1.0], [0.4, 0.7]])  # its posterior's latents depend on each other
+    latent, noise = torch.randn(512, 2, generator=seeded(0)), torch.randn(512, 4, generator=seeded(1))
+    x = latent @ loading.T + noise
+    outputs = FullGaussian.outputs(2) if family is FullGaussian else 4
+    net = nn.Linear(4, outputs)
+    optimiser = torch.optim.Adam(net.parameters(), lr=0.03)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 600)
+    generator = seeded(2)
+
+    def bound(samples: int) -> Tensor:
+        posterior = family.of(net(x))
+        z = posterior.sample(torch.randn(samples, 512, 2, generator=generator))
+        error = (z @ loading.T - x).square().sum(2).mean(0)
+        return (-0.5 * error - 2 * math.log(2 * math.pi) - posterior.kl()).mean()
+
+    for _ in range(600):
+        optimiser.zero_grad()
+        (-bound(8)).backward()
+        optimiser.step()
+        schedule.step()
+    evidence = MultivariateNormal(torch.zeros(4), loading @ loading.T + torch.eye(4)).log_prob(x)
+    with torch.no_grad():
+        return float(bound(4000)), float(evidence.mean())
+
+
+def test_a_full_posterior_reaches_the_evidence_of_a_linear_gaussian_model_and_a_diagonal_one_cannot() -> None:
+    reached, evidence = linear_gaussian(FullGaussian)
+    assert reached == pytest.approx(evidence, abs=0.01)
+    assert linear_gaussian(DiagonalGaussian)[0] < evidence - 0.05
+
+
+class Fixed(VAE):
     """A posterior that is the same whatever it sees, and a decoder that always answers zero; remembers what passed through."""
 
     def __init__(self, mean: float = 0.5, log_variance: float = -1.0, latents: int = 2) -> None:
-        super().__init__()
+        super().__init__((8, 8, 3), VAETraining())
         self.mean = nn.Parameter(torch.full((latents,), mean))
         self.log_variance = nn.Parameter(torch.full((latents,), log_variance))
         self.samples: list[Tensor] = []
         self.low_precision: set[bool] = set()
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def posterior(self, x: Tensor) -> DiagonalGaussian:
         self.shape = x.shape
         self.low_precision.add(torch.is_autocast_enabled("cpu"))
-        return self.mean.expand(len(x), -1), self.log_variance.expand(len(x), -1)
+        return DiagonalGaussian(self.mean.expand(len(x), -1), self.log_variance.expand(len(x), -1))
 
     def reconstruct(self, latent: Tensor) -> Tensor:
         self.samples.append(latent.detach())
@@ -106,10 +162,9 @@ def fit_fixed(frames: Tensor, model: Fixed, **training: Any) -> list[tuple[int, 
     """Reports of a fit in which nothing is learnt, since the learning rate is zero."""
     reports: list[tuple[int, dict[str, float]]] = []
     settings = VAETraining(**{"learning_rate": 0.0, "precision": "float32", **training})
-    fit_vae(
-        frames, Standardise((*frames.shape[1:3], 3)), [model], model.posterior, model.reconstruct, settings, seeded(3),
-        lambda done, _, metrics: reports.append((done, metrics)),
-    )  # fmt: skip
+    model.training_settings, model.standardise = settings, Standardise((*frames.shape[1:3], 3))
+    model.standardise.fit(frames, settings.standardise)
+    model.train_on(frames, settings, seeded(3), lambda done, _, metrics: reports.append((done, metrics)))
     return reports
 
 
@@ -138,9 +193,9 @@ def test_a_kl_within_the_tolerance_costs_no_more_and_pulls_at_nothing() -> None:
 
 def test_the_tolerance_is_each_frames_own() -> None:
     class Alternate(Fixed):
-        def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        def posterior(self, x: Tensor) -> DiagonalGaussian:
             mean, log_variance = super().posterior(x)
-            return mean * torch.arange(len(x))[:, None].remainder(2), log_variance
+            return DiagonalGaussian(mean * torch.arange(len(x))[:, None].remainder(2), log_variance)
 
     (_, metrics), *_ = fit_fixed(
         noise_frames(10, 8, 8), Alternate(mean=2.0, log_variance=0.0), steps=1, batch=10, beta=1.0, kl_tolerance=1.0
@@ -235,6 +290,29 @@ def test_passes_are_shuffled_anew_and_by_the_generator_alone() -> None:
     assert not torch.equal(first[0], first[1])
     assert torch.equal(first.flatten(), torch.cat(list(minibatches(50, 10, 10, seeded(0), CPU))))
     assert not torch.equal(first.flatten(), torch.cat(list(minibatches(50, 10, 10, seeded(1), CPU))))
+
+
+class Logits(Fixed):
+    """Draws the same logits whatever it sees, of a Bernoulli likelihood."""
+
+    def __init__(self, logit: float) -> None:
+        super().__init__(mean=0.0, log_variance=0.0)  # the prior
+        self.bernoulli, self.logit = True, logit
+
+    def reconstruct(self, latent: Tensor) -> Tensor:
+        return torch.full((len(latent), *self.shape[1:]), self.logit) + 0 * latent.sum()
+
+
+@pytest.mark.parametrize("standardise", [True, False])
+def test_a_bernoulli_likelihood_is_the_cross_entropy_of_pixels(standardise: bool) -> None:
+    frames, model = noise_frames(20, 8, 8), Logits(0.7)
+    (_, metrics), *_ = fit_fixed(frames, model, steps=1, batch=20, beta=3.0, standardise=standardise)
+    pixels, chance = frames / 255, torch.sigmoid(torch.tensor(0.7))
+    entropy = -(pixels * chance.log() + (1 - pixels) * (1 - chance).log()).flatten(1).sum(1).mean()
+    assert metrics["reconstruction"] == pytest.approx(2 * float(entropy), rel=1e-4)  # so that beta=2 is the evidence bound
+    assert torch.equal(model.decode(torch.zeros(2, 2)), torch.full((2, 8, 8, 3), round(255 * float(chance)), dtype=torch.uint8))
+    expected = -(pixels * chance.log() + (1 - pixels) * (1 - chance).log()).flatten(1).sum(1)
+    torch.testing.assert_close(model.log_density(frames, 3, seeded(0)), -expected, rtol=1e-4, atol=0)
 
 
 def test_active_units_are_those_whose_mean_moves() -> None:

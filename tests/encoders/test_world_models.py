@@ -29,7 +29,7 @@ def test_its_pictures_are_mean_pixels_whether_it_standardises_or_not() -> None:
     for standardise in (False, True):
         training = replace(WorldModelsConfig().training, steps=1, batch=8, standardise=standardise)
         encoder = WorldModels(WorldModelsConfig(training=training), SHAPE, seeded(0))
-        encoder.fit(frames, seeded(1), silent)
+        encoder.fit(frames[None], seeded(1), silent)
         code = encoder.encode(frames[:2])
         with torch.no_grad():
             pixels = encoder.decoder(code)
@@ -48,7 +48,7 @@ def test_it_learns_to_reconstruct() -> None:
     frames, fresh = halves(200, seed=0), halves(50, seed=9)
     training = replace(WorldModelsConfig().training, steps=80, batch=16)
     encoder = WorldModels(WorldModelsConfig(training=training), SHAPE, seeded(0))
-    metrics = encoder.fit(frames, seeded(1), silent)
+    metrics = encoder.fit(frames[None], seeded(1), silent)
     error = (encoder.decode(encoder.encode(fresh)).float() - fresh).div(255).square().flatten(1).sum(1).mean()
     blind = (frames.float().mean(0) - fresh).div(255).square().flatten(1).sum(1).mean()  # the mean picture, always
     assert float(error) < 0.4 * float(blind), metrics
