@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from rig.encoders.autoencoder import Autoencoder
 from rig.encoders.base import Encoder
 from rig.encoders.beta_vae import BetaVAE
+from rig.encoders.contrastive import Contrastive
+from rig.encoders.dynamics_distance import DynamicsDistance
 from rig.encoders.oracle import Oracle
 from rig.encoders.spatial_vae import SpatialVAE
+from rig.encoders.vae_iwae import IWAE
+from rig.encoders.vib import VIB
 from rig.encoders.world_models import WorldModels
 
 ENCODERS: dict[str, type[Encoder]] = {
-    "beta_vae": BetaVAE, "spatial_vae": SpatialVAE, "world_models": WorldModels, "oracle": Oracle,
+    "beta_vae": BetaVAE, "spatial_vae": SpatialVAE, "world_models": WorldModels, "vae_iwae": IWAE, "autoencoder": Autoencoder,
+    "vib": VIB, "contrastive": Contrastive, "dynamics_distance": DynamicsDistance, "oracle": Oracle,
 }  # fmt: skip
 
-__all__ = ["ENCODERS", "BetaVAE", "Encoder", "Oracle", "SpatialVAE", "WorldModels"]
+__all__ = [
+    "ENCODERS", "IWAE", "VIB", "Autoencoder", "BetaVAE", "Contrastive", "DynamicsDistance", "Encoder", "Oracle", "SpatialVAE",
+    "WorldModels",
+]  # fmt: skip

@@ -46,6 +46,41 @@ def weighted_draws(weight: Tensor, batch: int, steps: int, generator: torch.Gene
         yield torch.multinomial(weight, batch, replacement=True, generator=generator)
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of frames of one episode, from `least` to `most` steps apart, or as far apart as an episode is long."""
+
+    episodes: Tensor
+    """u8[E, T, H, W, 3], consecutive along T, which is at least 2."""
+    least: int
+    most: int
+
+    @property
+    def starts(self) -> int:
+        """Frames of an episode that another follows at that distance."""
+        length = self.episodes.shape[1]
+        return length - min(self.least, length - 1)
+
+    @property
+    def count(self) -> int:
+        """How many frames can be a pair's first."""
+        return len(self.episodes) * self.starts
+
+    def draw(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """The first frames u8[B, H, W, 3] of pairs at rows i64[B] below `count`, later ones, and the steps between, f32[B]."""
+        length = self.episodes.shape[1]
+        episode, first = rows // self.starts, rows % self.starts
+        least, furthest = length - self.starts, (length - 1 - first).clamp(max=self.most)
+        share = torch.rand(rows.shape, generator=generator, device=rows.device)
+        gap = (least + (share * (furthest - least + 1)).long()).clamp(max=furthest)
+        return self.episodes[episode, first], self.episodes[episode, first + gap], gap.float()
+
+
+def active_units(latent: Tensor) -> int:
+    """How many latents of codes f32[M, D] carry information: a variance above 0.01 (Burda et al. 2016)."""
+    return int((latent.var(0) > 0.01).sum())
+
+
 def descend(
     module: nn.Module, loss: Loss, count: int, training: Training, generator: torch.Generator, report: Report,
     weight: Tensor | None = None,

@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from rig.encoders.base import Encoder, Report, in_chunks
 from rig.encoders.posterior import Posterior, log_standard_normal
 from rig.encoders.standardise import Standardise
-from rig.encoders.training import Training, descend
+from rig.encoders.training import Training, active_units, descend
 from rig.nets import mixed_precision
 
 
@@ -25,11 +25,6 @@ class VAETraining(Training):
     anneal: int = 0  # gradient steps over which beta rises linearly from zero
     kl_tolerance: float = 0.0  # nats a latent up to which a frame's KL costs nothing more
     standardise: bool = True  # errors are of pixels standardised one by one; false: of pixels in [0, 1]
-
-
-def active_units(mean: Tensor) -> int:
-    """How many latents of codes f32[M, D] carry information: variance of the posterior mean above 0.01 (Burda et al. 2016)."""
-    return int((mean.var(0) > 0.01).sum())
 
 
 class VAE(Encoder):

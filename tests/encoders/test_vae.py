@@ -13,8 +13,8 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from rig.encoders.posterior import DiagonalGaussian, FullGaussian
 from rig.encoders.standardise import Standardise
-from rig.encoders.training import learning_rate_share, minibatches
-from rig.encoders.vae import VAE, VAETraining, active_units
+from rig.encoders.training import active_units, learning_rate_share, minibatches
+from rig.encoders.vae import VAE, VAETraining
 from rig.errors import UserError
 from rig.nets import trains_in_bfloat16
 
