@@ -55,6 +55,8 @@ RANGES: dict[str, Range] = {
     "online.frames": Range(2),
     "goals.codes": COUNT,
     "goals.components": COUNT,
+    "goals.layers": COUNT,
+    "goals.width": COUNT,
     "goals.steps": COUNT,
     "goals.learning_rate": POSITIVE,
     "checkpoint.every": COUNT,

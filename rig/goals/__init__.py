@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rig.goals.base import GoalSampler
+from rig.goals.flow import Flow
 from rig.goals.frame import IdentityConfig, LatentFrame, SlowConfig, StandardisedConfig, WhitenedConfig
 from rig.goals.gaussian import DescendedGaussian, FullGaussian, Gaussian, StandardNormal
 from rig.goals.mixture import Mixture
@@ -12,7 +13,7 @@ from rig.goals.visited import Visited
 
 GOALS: dict[str, type[GoalSampler]] = {
     "gaussian": Gaussian, "gaussian_full": FullGaussian, "gaussian_kl": DescendedGaussian, "standard_normal": StandardNormal,
-    "mixture": Mixture, "visited": Visited,
+    "mixture": Mixture, "flow": Flow, "visited": Visited,
 }  # fmt: skip
 
 FRAMES: dict[str, type[Any]] = {
@@ -23,6 +24,6 @@ FRAMES: dict[str, type[Any]] = {
 }
 
 __all__ = [
-    "FRAMES", "GOALS", "DescendedGaussian", "FullGaussian", "Gaussian", "GoalSampler", "LatentFrame", "Mixture", "StandardNormal",
-    "Visited",
+    "FRAMES", "GOALS", "DescendedGaussian", "Flow", "FullGaussian", "Gaussian", "GoalSampler", "LatentFrame", "Mixture",
+    "StandardNormal", "Visited",
 ]  # fmt: skip

@@ -13,6 +13,8 @@ from rig import tensors
 from rig.goals import GOALS, GoalSampler
 
 DIM = 4
+QUICK: dict[str, dict[str, int]] = {"flow": {"steps": 30}}
+"""Sampler -> settings by which it is fitted in a moment."""
 
 every_sampler = pytest.mark.parametrize("name", GOALS)
 every_gaussian = pytest.mark.parametrize("name", ["gaussian", "gaussian_full", "gaussian_kl", "standard_normal"])
@@ -31,7 +33,7 @@ def correlated_codes(count: int = 500, seed: int = 0) -> Tensor:
 
 def make(name: str) -> GoalSampler:
     entry: Any = GOALS[name]
-    return entry(entry.Config(), DIM)
+    return entry(entry.Config(**QUICK.get(name, {})), DIM)
 
 
 def fitted(name: str) -> GoalSampler:
