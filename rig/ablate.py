@@ -14,9 +14,8 @@ from importlib import metadata
 from pathlib import Path
 
 from rig.cli_compose import RESUMABLE, sweep, typed_run_dir
-from rig.commands import load_config
 from rig.config import RunConfig
-from rig.config_io import leaves
+from rig.config_io import leaves, load_config
 from rig.errors import UserError
 
 

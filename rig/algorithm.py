@@ -24,6 +24,8 @@ from rig.skew import ALIKE, SkewConfig, effective_share, frame_weights
 from rig.types import Batch
 
 T = TypeVar("T")
+SEEN_AT_ONCE = 8192
+"""Observations of another agent's that are encoded at once."""
 
 
 def whole(episode: Callable[[], T]) -> T:
@@ -88,13 +90,13 @@ def collect(
 
 def represent(
     encoder: Encoder, goals: GoalSampler, frame: LatentFrame, reward: Reward, observed: Tensor, generator: torch.Generator,
-    report: Report, skew: SkewConfig = ALIKE,
+    report: Report, skew: SkewConfig = ALIKE, *, known: bool = False,
 ) -> dict[str, float]:  # fmt: skip
     """l. 2-3: train the encoder on observations [E, T, …], fit the prior p(z), the latent frame and the reward to its means.
 
-    The prior counts frames as `skew` weighs them (Skew-Fit): all alike by default.
+    The prior counts frames as `skew` weighs them (Skew-Fit): all alike by default. An encoder that is `known` stays as it is.
     """
-    metrics = encoder.fit(observed, generator, report)
+    metrics = {} if known else encoder.fit(observed, generator, report)
     every = observed.flatten(0, 1)
     latent = encoder.encode(every)
     weight = frame_weights(skew, encoder, goals, every, latent, generator)
@@ -110,7 +112,7 @@ class RIG:
     Its whole state is in `env`, `replay`, `learner`, `generator`, `steps` and `refitted`, and with `online` in encoder, prior and
     frame: the codes and goals that it is acting on are read back from the replay's open episodes. With `overlap` the worlds step,
     are filmed and encoded while the learner updates, from all that was stored before: the same ratio of updates to steps, in the
-    same order every time.
+    same order every time. `offline`: the worlds are never stepped, and a step is its updates alone, from what the replay holds.
     """
 
     def __init__(
@@ -133,13 +135,14 @@ class RIG:
         overlap: bool = False,
         online: Online | None = None,
         exploration: ExploreConfig = PLAIN,
+        offline: bool = False,
     ) -> None:
         self.env, self.encoder, self.goals, self.frame = env, encoder, goals, frame
         self.reward, self.learner, self.replay, self.relabel = reward, learner, replay, relabel
         self.generator, self.batch, self.hold = generator, batch, hold
         self.random_steps, self.updates_per_step, self.n_step = random_steps, updates_per_step, n_step
         self.worker = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) if overlap else None
-        self.online, self.exploration = online, exploration
+        self.online, self.exploration, self.offline = online, exploration, offline
         self.steps = 0
         self.refitted = 0  # `steps` at the last refit
 
@@ -162,6 +165,9 @@ class RIG:
 
         Where the worlds lose their open episodes, these are dropped whole and others begun; nothing is counted.
         """
+        if self.offline:
+            self.steps += self.env.num_envs
+            return self.learn(self.updates_per_step * self.env.num_envs)
         refitted: dict[str, Tensor] = {}
         if self.replay.step == self.replay.horizon:
             refitted = self.refit()
@@ -171,6 +177,13 @@ class RIG:
         except EpisodeLostError:
             self.begin(again=True)
             return {}
+
+    def remember(self, observed: Tensor, action: Tensor) -> None:
+        """Hold episodes [E, T + 1, …] and actions f32[E, T, A] that another agent lived through, each with an imagined goal."""
+        every = observed.flatten(0, 1).split(SEEN_AT_ONCE)
+        latent = torch.cat([self.code(part.to(self.generator.device)) for part in every]).unflatten(0, observed.shape[:2])
+        episodes = {"observed": observed, "action": action, "latent": latent, "goal": self.imagine(len(action))}
+        self.replay.adopt(episodes, self.encoder.version)
 
     def begin(self, *, again: bool = False) -> None:
         """l. 5-6: an episode a world, each with a goal; `again`, in the place of the open ones."""

@@ -120,8 +120,9 @@ def make_replay(config: RunConfig, env: Any, encoder: Encoder, latent_dim: int, 
     not the room.
     """
     frame = encoder.observes == "frame"
+    capacity = config.replay.capacity if config.reuse.replay else min(config.replay.capacity, config.steps)
     return Ring(
-        min(config.replay.capacity, config.steps),
+        capacity,
         config.task.horizon,
         env.num_envs,
         env.frame_shape if frame else (env.state_dim,),
@@ -153,6 +154,7 @@ def make_agent(config: RunConfig, env: Any, representation: Representation, fold
         overlap=config.run.overlap,
         online=Online(config.online, config.skew, encoder, goals, frame, replay, learner),
         exploration=config.explore,
+        offline=bool(config.reuse.replay),
     )  # fmt: skip
 
 

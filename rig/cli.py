@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "train": "train an agent: rig train [group=name ...] [key=value ...], -m sweeps, --help lists everything",
+    "encode": "train an encoder alone: rig encode train task=push encoder=beta_vae, for others to use by encoder.from=RUN",
     "resume": "go on from the newest valid checkpoint of a run",
     "evaluate": "let a trained agent reach goals it has never seen, or goals in picture files",
     "imagine": "draw imagined goals beside real frames",
@@ -83,6 +84,8 @@ def guarded(action: Callable[[], int]) -> int:
 def _dispatch(argv: list[str]) -> int:
     if argv[:1] == ["train"]:
         return _train(argv[1:])
+    if argv[:1] == ["encode"] and not {"-h", "--help"} & set(argv[1:2]):
+        return _encode(argv[1:])
     if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
         like = difflib.get_close_matches(argv[0], COMMANDS, 1)
         raise UserError(f"unknown command '{argv[0]}'; valid: {', '.join(COMMANDS)}" + (f"; try rig {like[0]}" if like else ""))
@@ -115,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     add("train", lambda _: 0, takes_run=False)
+    add("encode", lambda _: 0, takes_run=False).add_argument("train", help="followed by what rig train takes, but steps")
     command = add("resume", _resume)
     changes = "changes, as in steps=30000; a setting that cannot change is refused with the list of those that can"
     command.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=changes)
@@ -169,6 +173,14 @@ def _train(argv: list[str]) -> int:
     return _train_one(cli_compose.compose(overrides), ())
 
 
+def _encode(argv: list[str]) -> int:
+    if argv[:1] != ["train"]:
+        raise UserError(f"rig encode can only train, got '{' '.join(argv[:1])}'; try rig encode train task=push encoder=beta_vae")
+    if steps := [text for text in argv if text.lstrip("+").startswith("steps=")]:
+        raise UserError(f"rig encode train trains an encoder alone, got {steps[0]}; try rig train, or encoder.training.steps=")
+    return _train([*argv[1:], "steps=0"])
+
+
 def _train_one(config: RunConfig, _: Sequence[str]) -> int:
     from rig.commands import train
 
@@ -178,7 +190,8 @@ def _train_one(config: RunConfig, _: Sequence[str]) -> int:
 def _resume(arguments: argparse.Namespace) -> int:
     run = _run_folder(arguments.folder)
     from rig.cli_compose import RESUMABLE, override
-    from rig.commands import load_config, resume
+    from rig.commands import resume
+    from rig.config_io import load_config
 
     return resume(run, override(load_config(run), arguments.overrides, RESUMABLE, "a resumed run"))
 
@@ -190,7 +203,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         if not picture.is_file():
             raise UserError(f"--goal {picture}: no such file; expected a picture")
     from rig.cli_compose import EVALUABLE, override
-    from rig.commands import evaluate_run, load_config
+    from rig.commands import evaluate_run
+    from rig.config_io import load_config
 
     config = override(load_config(run), arguments.overrides, EVALUABLE, "an evaluation")
     return evaluate_run(

@@ -30,14 +30,18 @@ from yaml import YAMLError
 
 from rig.build import device_of
 from rig.choices import GROUPS, find, unknown
-from rig.config import RunConfig
-from rig.config_io import from_mapping, plain, refuse_targets
+from rig.config import ReuseConfig, RunConfig
+from rig.config_check import check
+from rig.config_io import from_mapping, load_config, plain, refuse_targets
 from rig.errors import UserError
 
 CONFIGS = Path(__file__).parent / "configs"
 EVALUABLE = ("task.camera", "task.distractors", "task.distractor_seed", "task.horizon", "learner.candidates")
 """What an evaluation may change: the same world looked at otherwise, or for longer, and how the policy's actions are chosen."""
 RESUMABLE = ("steps", "replay.memory", "learner.compile", "checkpoint.*", "evaluation.*")
+
+ALIASES = {"encoder.from": "reuse.encoder", "replay.from": "reuse.replay"}
+"""What is typed -> the setting that it is: no field of a dataclass can be called "from"."""
 
 Job = Callable[[RunConfig, Sequence[str]], int]
 """What a sweep does with each configuration, and with the overrides that it was composed of; returns an exit code."""
@@ -179,7 +183,8 @@ def _parse(overrides: Sequence[str], loader: ConfigLoader | None) -> list[Overri
             group = next((name for name, entries in GROUPS.items() if text in entries.table), "")
             hint = f"{group}={text}" if group else "rig train --help"
             raise UserError(f"expected key=value, got '{text}'; try {hint}")
-    return [_parse_one(text.lstrip("+"), OverridesParser.create(config_loader=loader)) for text in overrides]
+    named = [f"{ALIASES.get(_key(text), _key(text))}={text.partition('=')[2]}" for text in overrides]
+    return [_parse_one(text, OverridesParser.create(config_loader=loader)) for text in named]
 
 
 def _parse_one(text: str, parser: OverridesParser) -> Override:
@@ -228,8 +233,19 @@ def _compose(lines: Sequence[str]) -> RunConfig:
         for group in GROUPS:
             if data[group] != without[group] and data[group]["name"] != alone[group]["name"]:
                 data[group] = without[group]
-    config = from_mapping(data)
-    return replace(config, run_dir=os.path.expanduser(config.run_dir))  # no shell expands ~ after a =
+    config = _expanded(from_mapping(data))
+    if not config.reuse.encoder:
+        return config
+    typed = [line.lstrip("+") for line in lines if _key(line).split(".")[0] == "encoder"]
+    if typed:
+        raise UserError(f"encoder.from={config.reuse.encoder} takes that run's encoder as it is; leave {typed[0]} out")
+    return check(replace(config, encoder=load_config(Path(config.reuse.encoder)).encoder))
+
+
+def _expanded(config: RunConfig) -> RunConfig:
+    """`config` with ~ expanded in every path: no shell does that after a =."""
+    reuse = ReuseConfig(*(os.path.expanduser(run) for run in (config.reuse.encoder, config.reuse.replay)))
+    return replace(config, run_dir=os.path.expanduser(config.run_dir), reuse=reuse)
 
 
 def _composed(lines: Sequence[str]) -> dict[str, Any]:

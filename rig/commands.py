@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,15 +21,16 @@ from rig.algorithm import RIG
 from rig.build import Representation
 from rig.compiling import choose
 from rig.config import RunConfig
-from rig.config_io import from_yaml, to_yaml
+from rig.config_io import load_config, to_yaml
 from rig.coverage import Surveyed
 from rig.errors import UserError
 from rig.evaluate import Policy, rollouts, summarise
 from rig.log import Log
 from rig.report import encoder_line, imagined_sheet, interpolated_sheet, rollout_film, table
+from rig.reuse import Lived, lived, take_encoder
 from rig.run import Schedule, Signals, StopError, keep_freed_memory, train_policy
 from rig.seeing import learn_to_see, probe_encoder
-from rig.state import Saver, load_part, restore_representation
+from rig.state import Saver, load_part, load_telling, restore_representation
 
 WORLDS = 50
 """Most worlds that an evaluation steps together."""
@@ -59,6 +60,7 @@ def train(config: RunConfig) -> int:
             if new:
                 folder.rmdir()
             raise
+        config = begun.config
         files.write(folder / "config.yaml", to_yaml(config).encode())
         files.write(folder / "origin.json", json.dumps(origin(config), indent=1).encode())
         return _guarded(folder, config, partial(_train_new, begun))
@@ -71,16 +73,6 @@ def resume(folder: Path, config: RunConfig) -> int:
             build.need_goals(config, build.make_env(config, config.seed, "train", 1))
         files.write(folder / "config.yaml", to_yaml(config).encode())
         return _guarded(folder, config, _train_on if checkpoint.steps(folder) else partial(_train_new, _begin(config)))
-
-
-def load_config(folder: Path) -> RunConfig:
-    """The resolved configuration of a run. Raises UserError where the folder is none."""
-    try:
-        return from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{folder} is no run folder (no config.yaml in it); give one that `rig train` made") from error
-    except (UserError, UnicodeDecodeError) as error:
-        raise UserError(f"{folder / 'config.yaml'}: {error}") from error
 
 
 def origin(config: RunConfig) -> dict[str, Any]:
@@ -110,23 +102,45 @@ def _guarded(folder: Path, config: RunConfig, work: Callable[[Path, RunConfig, S
             raise UserError(f"{error}; try encoder.training.learning_rate=3e-4 or encoder.training.beta=1") from error
 
 
-def _begin(config: RunConfig) -> tuple[Any, Representation]:
-    """The worlds that the encoder's frames come from, and a representation that knows nothing yet."""
+class Begun(NamedTuple):
+    """A run before its first step."""
+
+    config: RunConfig
+    env: Any
+    """The worlds that the encoder's frames come from."""
+    representation: Representation
+    """Knows nothing yet, or has the encoder of another run."""
+    lived: Lived | None
+    """What another run lived through, where this one is to learn from it."""
+
+
+def _begin(config: RunConfig) -> Begun:
+    """Make or fetch what a run begins with. Raises UserError for whatever cannot be; nothing is written yet."""
     env = build.make_env(config, config.seed, "collect", config.collect.num_envs)
     build.need_goals(config, env)
-    return env, build.make_representation(config, env)
+    representation = build.make_representation(config, env)
+    if config.reuse.encoder:
+        take_encoder(config, representation.encoder)
+    if not config.reuse.replay:
+        return Begun(config, env, representation, None)
+    episodes = lived(config, env, representation.encoder)
+    held = replace(config.replay, capacity=episodes.action.shape[0] * episodes.action.shape[1])
+    return Begun(replace(config, replay=held), env, representation, episodes)
 
 
-def _train_new(begun: tuple[Any, Representation], folder: Path, config: RunConfig, signals: Signals) -> int:
-    env, representation = begun
+def _train_new(begun: Begun, folder: Path, config: RunConfig, signals: Signals) -> int:
+    _, env, representation, episodes = begun
     if config.replay.memory == "disk":  # a lack of room is said now, not when the encoder is trained
         build.make_replay(config, env, representation.encoder, representation.frame.dim, folder)
-    print(f"run folder {folder}; frames of {config.task.label} from collect.reset={config.collect.reset}", file=sys.stderr)
-    metrics = learn_to_see(config, env, representation, signals)
+    source = f"replay.from={config.reuse.replay}" if episodes else f"collect.reset={config.collect.reset}"
+    print(f"run folder {folder}; frames of {config.task.label} from {source}", file=sys.stderr)
+    metrics = learn_to_see(config, env, representation, signals, episodes.observed if episodes else None)
     report = {**metrics, "collect_reset": config.collect.reset, "probe": probe_encoder(config, env, representation)}
     files.write(folder / "encoder.json", json.dumps(report, indent=1).encode())
     env.close()
     agent = _make_agent(folder, config, representation)
+    if episodes:
+        agent.remember(*episodes)
     saver = _saver(folder, config, agent)
     if config.steps == 0:
         saver.save()
@@ -136,7 +150,7 @@ def _train_new(begun: tuple[Any, Representation], folder: Path, config: RunConfi
 
 
 def _train_on(folder: Path, config: RunConfig, signals: Signals) -> int:
-    loaded = _load(folder)
+    loaded = load_telling(folder)
     representation = load_representation(config, loaded)
     agent = _make_agent(folder, config, representation)
     saver = _saver(folder, config, agent)
@@ -155,17 +169,10 @@ def _end_with_encoder(folder: Path, config: RunConfig, representation: Represent
         _picture(config, representation, folder)
     found = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
     print(f"{config.task.label}, {config.encoder.name} alone: {encoder_line(found, representation.encoder.latent_dim)}")
-    further = f"; train a policy by: rig resume {folder} steps=12000" if env.task.factors else ""
-    print(f"everything about this run is in {folder}{further}")
+    print(f"everything about this run is in {folder}")
+    if env.task.factors:
+        print(f"train a policy by: rig resume {folder} steps=12000; or others that see by it: rig train encoder.from={folder}")
     return 0
-
-
-def _load(folder: Path, step: int | None = None, *, chunks: bool = True) -> checkpoint.Loaded:
-    """As `checkpoint.load`, and tells of damaged checkpoints that were passed over."""
-    loaded = checkpoint.load(folder, step, chunks=chunks)
-    for line in loaded.skipped:
-        print(f"rig: {line}", file=sys.stderr)
-    return loaded
 
 
 def _make_agent(folder: Path, config: RunConfig, representation: Representation) -> RIG:
@@ -265,7 +272,7 @@ def evaluate_run(
 
 def load_policy(folder: Path, config: RunConfig, step: int | None) -> tuple[Representation, Policy, checkpoint.Loaded]:
     """A checkpoint's representation and policy, without its replay memory; warns of damaged checkpoints passed over."""
-    loaded = _load(folder, step, chunks=False)
+    loaded = load_telling(folder, step, chunks=False)
     representation = load_representation(config, loaded)
     env = build.make_env(config, config.seed, "train", 1)
     learner = build.make_learner(config, representation.frame.dim, env.action_dim)
@@ -276,7 +283,7 @@ def load_policy(folder: Path, config: RunConfig, step: int | None) -> tuple[Repr
 def imagine_run(folder: Path, count: int, out: Path | None) -> int:
     """Write decoded draws from a run's fitted prior beside real frames."""
     config = replace(load_config(folder), device="auto")
-    loaded = _load(folder, chunks=False)
+    loaded = load_telling(folder, chunks=False)
     representation = load_representation(config, loaded)
     if not representation.encoder.can_decode:
         raise UserError(f"encoder {config.encoder.name} has no decoder to show goals with; train with encoder=beta_vae")

@@ -72,6 +72,14 @@ class ReplayConfig:
 
 
 @dataclass(frozen=True)
+class ReuseConfig:
+    """What is taken from other runs instead of being learnt or lived through once more."""
+
+    encoder: str = ""  # typed encoder.from=RUN: a run whose encoder is taken as it is; prior and frame are fitted anew
+    replay: str = ""  # typed replay.from=RUN: a run whose replay memory is learnt from, without a step in the worlds
+
+
+@dataclass(frozen=True)
 class LoopConfig:
     """The order of a training step."""
 
@@ -110,6 +118,7 @@ class RunConfig:
     collect: CollectConfig = field(default_factory=CollectConfig)
     explore: ExploreConfig = field(default_factory=ExploreConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
+    reuse: ReuseConfig = field(default_factory=ReuseConfig)
     skew: SkewConfig = field(default_factory=SkewConfig)
     online: OnlineConfig = field(default_factory=OnlineConfig)
     run: LoopConfig = field(default_factory=LoopConfig)

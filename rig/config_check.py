@@ -178,6 +178,10 @@ def _check_fit(config: RunConfig) -> None:
         )
     if config.engine == "warp" and config.render == "gl":
         raise UserError("engine=warp draws its own pictures, got render=gl; try render=warp, or engine=c")
+    if config.reuse.replay and config.online.every:
+        raise UserError(
+            f"replay.from takes no new steps to refit an encoder to, got online.every={config.online.every}; try online.every=0"
+        )
     needed = config.task.horizon * config.num_envs
     if config.replay.capacity < needed:
         raise UserError(

@@ -6,6 +6,7 @@ import math
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import yaml
@@ -38,6 +39,16 @@ def from_yaml(text: str) -> RunConfig:
     if not isinstance(data, dict):
         raise UserError(f"the configuration must be a mapping of keys to values, got {type(data).__name__}")
     return from_mapping(cast(Keys, data))
+
+
+def load_config(folder: Path) -> RunConfig:
+    """The resolved configuration of a run. Raises UserError where the folder is none."""
+    try:
+        return from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{folder} is no run folder (no config.yaml in it); give one that `rig train` made") from error
+    except (UserError, UnicodeDecodeError) as error:
+        raise UserError(f"{folder / 'config.yaml'}: {error}") from error
 
 
 def from_mapping(data: Keys) -> RunConfig:

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rig import build, files
 from rig.algorithm import RIG, collect, represent
 from rig.compiling import choose
-from rig.config import RunConfig
+from rig.config import ReuseConfig, RunConfig
 from rig.encoders.base import silent
 from rig.log import Log
 from rig.run import LOG_EVERY, FiniteWatch, fetched, keep_freed_memory
@@ -100,7 +100,7 @@ def warmed_agent(config: RunConfig, steps: int) -> RIG:
     training = getattr(config.encoder, "training", None)
     encoder = config.encoder if training is None else replace(config.encoder, training=replace(training, steps=5))
     warm = 2 * config.task.horizon * config.num_envs
-    config = replace(config, encoder=encoder, random_steps=warm // 2, steps=warm + steps)
+    config = replace(config, encoder=encoder, random_steps=warm // 2, steps=warm + steps, reuse=ReuseConfig())
     env = build.make_env(config, config.seed, "train", config.num_envs)
     representation = build.make_representation(config, env)
     generator = build.generator_of(config, "collect")

@@ -126,7 +126,7 @@ def train_policy(
                 raise
             watch.add(agent.steps, step_metrics)
             metrics |= step_metrics
-            if agent.replay.step == agent.replay.horizon:
+            if agent.replay.step == agent.replay.horizon and not agent.offline:
                 shown["return"] = float(agent.last_return().mean())
             due = agent.steps >= schedule.steps
             saving = due or _crossed(before, agent.steps, schedule.checkpoint_every)

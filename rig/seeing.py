@@ -18,8 +18,13 @@ from rig.report import describe_frame
 from rig.run import Signals
 
 
-def learn_to_see(config: RunConfig, env: Any, representation: Representation, signals: Signals) -> dict[str, float]:
-    """Algorithm 1, lines 1-3, with progress bars."""
+def learn_to_see(
+    config: RunConfig, env: Any, representation: Representation, signals: Signals, observed: torch.Tensor | None = None
+) -> dict[str, float]:
+    """Algorithm 1, lines 1-3, with progress bars; where observations [E, T, …] are given, these instead of new ones.
+
+    Of those given, evenly spaced episodes with about `collect.frames` frames are taken. An encoder of another run stays as it is.
+    """
 
     def watched(bar: Bar) -> Callable[[int, int, dict[str, float]], None]:
         def report(done: int, total: int, metrics: dict[str, float]) -> None:
@@ -34,12 +39,17 @@ def learn_to_see(config: RunConfig, env: Any, representation: Representation, si
     length = config.collect.length or (10 if random_reset else unbroken)
     collecting, training = Bar("collecting images", "frames"), Bar("training the encoder", "steps")
     try:
-        observed = collect(
-            env, representation.encoder, config.collect.frames, length, config.collect.hold, random_reset, generator,
-            watched(collecting),
-        )  # fmt: skip
-        collecting.close()
-        return represent(*representation, observed, generator, watched(training), config.skew)
+        if observed is None:
+            observed = collect(
+                env, representation.encoder, config.collect.frames, length, config.collect.hold, random_reset, generator,
+                watched(collecting),
+            )  # fmt: skip
+            collecting.close()
+        else:
+            every = max(1, observed.shape[0] * observed.shape[1] // config.collect.frames)
+            observed = observed[::every].to(generator.device)
+        known = bool(config.reuse.encoder)
+        return represent(*representation, observed, generator, watched(training), config.skew, known=known)
     finally:
         collecting.close()
         training.close()

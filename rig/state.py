@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,14 @@ class Saver:
         agent.env.restore({name: value.numpy() for name, value in loaded.tensors["env"].items()})
         agent.generator.set_state(loaded.tensors["random"]["agent"])
         agent.steps, agent.refitted = loaded.meta["steps"], loaded.meta.get("refitted", 0)
+
+
+def load_telling(run: Path, step: int | None = None, *, chunks: bool = True) -> checkpoint.Loaded:
+    """As `checkpoint.load`, and tells of damaged checkpoints that were passed over."""
+    loaded = checkpoint.load(run, step, chunks=chunks)
+    for line in loaded.skipped:
+        print(f"rig: {line}", file=sys.stderr)
+    return loaded
 
 
 def load_part(name: str, part: Any, loaded: checkpoint.Loaded) -> None:

@@ -219,7 +219,7 @@ def test_export_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, folder: s
 
 
 BAD = [
-    (["trian"], "unknown command 'trian'; valid: train, resume, .*; try rig train"),
+    (["trian"], "unknown command 'trian'; valid: train, encode, resume, .*; try rig train"),
     (["--verson"], "unrecognized arguments: --verson|.*required"),
     (["train", "task=rech"], "unknown task 'rech'; valid: reach, push, .*; try task=reach"),
     (["train", "encoder=vae"], "unknown encoder 'vae'; valid: beta_vae, spatial_vae, world_models, vae_iwae, "),

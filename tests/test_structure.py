@@ -37,7 +37,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("rig.config",),
     ("rig.config_check", "rig.choices"),
     ("rig.config_io", "rig.build"),
-    ("rig.seeing",),
+    ("rig.seeing", "rig.reuse"),
     ("rig.cli_compose", "rig.commands", "rig.doctor_probes", "rig.compare"),
     ("rig.cli_help", "rig.doctor", "rig.export", "rig.profile", "rig.compare_report", "rig.ablate"),
     ("rig.cli",),

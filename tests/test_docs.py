@@ -1,4 +1,4 @@
-"""The README's encoder is one that really trains."""
+"""The encoder in the docs is one that really trains."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 from rig.cli_compose import compose
 from rig.commands import train
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "adding-an-encoder.md"
 
 
-def test_the_encoder_in_the_readme_trains_and_is_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = re.findall(r"```python\n(# my_encoders\.py\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+def test_the_encoder_in_the_docs_trains_and_is_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"```python\n(# my_encoders\.py\n.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert len([line for line in code.splitlines() if line.strip() and not line.startswith(("#", "from", "import"))]) <= 20
     (tmp_path / "my_encoders.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
