@@ -28,7 +28,7 @@ from rig.evaluate import Policy, rollouts, summarise
 from rig.log import Log
 from rig.report import encoder_line, imagined_sheet, interpolated_sheet, rollout_film, table
 from rig.run import Schedule, Signals, StopError, keep_freed_memory, train_policy
-from rig.seeing import learn_to_see, probe_encoder
+from rig.seeing import learn_to_see
 from rig.state import Saver, load_part, restore_representation
 
 WORLDS = 50
@@ -122,8 +122,7 @@ def _train_new(begun: tuple[Any, Representation], folder: Path, config: RunConfi
     if config.replay.memory == "disk":  # a lack of room is said now, not when the encoder is trained
         build.make_replay(config, env, representation.encoder, representation.frame.dim, folder)
     print(f"run folder {folder}; frames of {config.task.label} from collect.reset={config.collect.reset}", file=sys.stderr)
-    metrics = learn_to_see(config, env, representation, signals)
-    report = {**metrics, "collect_reset": config.collect.reset, "probe": probe_encoder(config, env, representation)}
+    report = learn_to_see(config, env, representation, signals)
     files.write(folder / "encoder.json", json.dumps(report, indent=1).encode())
     env.close()
     agent = _make_agent(folder, config, representation)
