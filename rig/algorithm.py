@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -88,10 +88,21 @@ def collect(
     return torch.cat(episodes)
 
 
+class Represented(NamedTuple):
+    """What is known once l. 1-3 are done, beside the parts that were fitted."""
+
+    metrics: dict[str, float]
+    """How the fits ended."""
+    latent: Tensor
+    """f32[M, D], the codes that the prior was fitted to."""
+    weight: Tensor | None
+    """f64[M], what each counted; None: all alike."""
+
+
 def represent(
     encoder: Encoder, goals: GoalSampler, frame: LatentFrame, reward: Reward, observed: Tensor, generator: torch.Generator,
     report: Report, skew: SkewConfig = ALIKE, *, known: bool = False,
-) -> dict[str, float]:  # fmt: skip
+) -> Represented:  # fmt: skip
     """l. 2-3: train the encoder on observations [E, T, …], fit the prior p(z), the latent frame and the reward to its means.
 
     The prior counts frames as `skew` weighs them (Skew-Fit): all alike by default. An encoder that is `known` stays as it is.
@@ -103,7 +114,9 @@ def represent(
     goals.fit(latent, weight)
     frame.fit(latent.unflatten(0, observed.shape[:2]), generator)
     reward.fit(frame(latent).unflatten(0, observed.shape[:2]), frame.weight, generator)
-    return metrics if weight is None else {**metrics, "skew_effective_share": float(effective_share(weight))}
+    if weight is not None:
+        metrics = {**metrics, "skew_effective_share": float(effective_share(weight))}
+    return Represented(metrics, latent, weight)
 
 
 class RIG:

@@ -147,7 +147,8 @@ def _parser() -> argparse.ArgumentParser:
     command = add("compare", _compare, takes_run=False)
     command.add_argument("folders", type=Path, nargs="+", metavar="RUN", help="run folders, or folders of them")
     command.add_argument("--by", type=_words, default=[], metavar="SETTINGS", help="as in encoder,frame (all that differ)")
-    command.add_argument("--metric", default="final_distance", help="a column of progress.csv (final_distance)")
+    metric = "a column of progress.csv, or a figure of encoder.json (final_distance)"
+    command.add_argument("--metric", default="final_distance", help=metric)
     command.add_argument("--step", type=_natural, help="env step of the comparison (the last that complete runs share)")
     for name, what in {"csv": "figures in full", "md": "Markdown tables", "tex": "LaTeX table", "png": "curves"}.items():
         command.add_argument(f"--{name}", type=_writable, metavar="FILE", help=f"{what}, to a file")

@@ -29,7 +29,7 @@ from rig.log import Log
 from rig.report import encoder_line, imagined_sheet, interpolated_sheet, rollout_film, table
 from rig.reuse import Lived, lived, take_encoder
 from rig.run import Schedule, Signals, StopError, keep_freed_memory, train_policy
-from rig.seeing import learn_to_see, probe_encoder
+from rig.seeing import learn_to_see
 from rig.state import Saver, load_part, load_telling, restore_representation
 
 WORLDS = 50
@@ -134,8 +134,7 @@ def _train_new(begun: Begun, folder: Path, config: RunConfig, signals: Signals) 
         build.make_replay(config, env, representation.encoder, representation.frame.dim, folder)
     source = f"replay.from={config.reuse.replay}" if episodes else f"collect.reset={config.collect.reset}"
     print(f"run folder {folder}; frames of {config.task.label} from {source}", file=sys.stderr)
-    metrics = learn_to_see(config, env, representation, signals, episodes.observed if episodes else None)
-    report = {**metrics, "collect_reset": config.collect.reset, "probe": probe_encoder(config, env, representation)}
+    report = learn_to_see(config, env, representation, signals, episodes.observed if episodes else None)
     files.write(folder / "encoder.json", json.dumps(report, indent=1).encode())
     env.close()
     agent = _make_agent(folder, config, representation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from rig.log import read_rows
 
 SHORT = {"final_distance": "final_distance_mean", "latent_distance": "latent_distance_mean"}
 """What people type -> the column of progress.csv."""
-HIGHER = ("success", "success_rate", "coverage", "spearman")
+HIGHER = ("success", "success_rate", "coverage", "spearman", "r2", "active_units", "gap_p")
 """Endings of the metrics of which more is better."""
 ASIDE = ("seed", "run_dir", "steps", "device", "render", "evaluation", "checkpoint", "run", "replay.memory")
 """Settings that tell no experiment from another, and so are not compared by unless that is asked for."""
@@ -30,7 +31,10 @@ class Run(NamedTuple):
     settings: dict[str, Any]
     """Every setting by its dotted path, as in {"encoder.name": "beta_vae"}."""
     rows: dict[int, dict[str, str]]
-    """What progress.csv says, by env step."""
+    """What progress.csv says, by env step, and at each what encoder.json says of the encoder, as in {"probe.puck_x.r2": "0.99"}.
+
+    A run of steps=0 has one row, of the encoder alone.
+    """
 
     @property
     def task(self) -> str:
@@ -153,7 +157,22 @@ def read_run(folder: Path) -> Run:
         settings["task.name"]
     except (yaml.YAMLError, KeyError, AttributeError, UnicodeDecodeError) as error:
         raise UserError(f"{folder / 'config.yaml'} is no configuration of a run; leave that folder out") from error
-    return Run(folder, settings, {int(row["step"]): row for row in read_rows(folder / "progress.csv")})
+    seen, rows = _encoder(folder), read_rows(folder / "progress.csv")
+    if seen and settings.get("steps") == 0:
+        rows = rows or [{"step": "0"}]
+    return Run(folder, settings, {int(row["step"]): seen | row for row in rows})
+
+
+def _encoder(folder: Path) -> dict[str, str]:
+    """The numbers of a run's encoder.json; none where it is not there. Raises UserError where it is no JSON."""
+    path = folder / "encoder.json"
+    try:
+        found = _flat(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{path} is not what a run wrote; leave that folder out") from error
+    return {name: str(value) for name, value in found.items() if isinstance(value, (int, float))}
 
 
 def _flat(data: Mapping[str, Any], path: str = "") -> dict[str, Any]:

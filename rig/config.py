@@ -101,7 +101,7 @@ class EvaluationConfig:
     every: int = 2000  # env steps between evaluations on the way; 0: only at the end
     episodes: int = 25  # goals an evaluation on the way
     final_episodes: int = 50  # goals at the end of training
-    probe_states: int = 4000  # random states on which the encoder is probed; 0: no probe
+    probe_states: int = 4000  # random states on which the encoder is probed and measured; 0: neither
 
 
 @dataclass(frozen=True)

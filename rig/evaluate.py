@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -92,6 +93,11 @@ def spearman(a: Floats, b: Floats) -> float:
     return float(np.corrcoef(ra, rb)[0, 1])
 
 
+def mean_distance(distances: Mapping[str, Floats]) -> Floats:
+    """The mean over a task's factors f32[...] each: what counts as the true distance of two states where there must be one."""
+    return np.stack(list(distances.values())).mean(0, dtype=np.float32)
+
+
 def summarise(task: Any, rollouts: Rollouts) -> dict[str, Any]:
     """Success, final and idle distance of each factor (in its unit), and latent distance, over episodes and for each.
 
@@ -128,9 +134,9 @@ def summarise(task: Any, rollouts: Rollouts) -> dict[str, Any]:
     success = task.success(rollouts.state[:, -1], rollouts.goal_state)
     for row, reached in zip(per_episode, success, strict=True):
         row["success"] = bool(reached)
-    total = np.mean(list(distances.values()), axis=0)
+    total = mean_distance(distances)
     result["success_rate"] = float(success.mean())
     result["final_distance_mean"] = float(total[:, -1].mean())
-    correlation = spearman(rollouts.latent_distance.ravel(), total.ravel().astype(np.float32))
+    correlation = spearman(rollouts.latent_distance.ravel(), total.ravel())
     result["latent_true_spearman"] = None if np.isnan(correlation) else correlation
     return result

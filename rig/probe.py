@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 
 from rig.nets import initialise
 
@@ -25,30 +27,40 @@ def _r2(error: Tensor, truth: Tensor) -> Tensor:
     return 1 - error.square().mean(0) / truth.var(0, correction=0).clamp(min=1e-12)
 
 
+def perceptron(
+    x: Tensor, y: Tensor, rows: Tensor, loss: Callable[[Tensor, Tensor], Tensor], generator: torch.Generator, steps: int
+) -> nn.Module:
+    """A 2 x 256 perceptron with SiLU units, trained to lessen loss(its outputs, y) on `rows` i64[R].
+
+    Inputs f32[M, D], near unit variance, to outputs like y f32[M, K]. Adam with a cosine to zero, batch 256.
+    """
+    net = nn.Sequential(
+        nn.Linear(x.shape[1], 256), nn.SiLU(), nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, y.shape[1])
+    ).to(x.device)  # fmt: skip
+    initialise(net, generator)
+    optimiser = torch.optim.Adam(net.parameters(), lr=3e-3, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for _ in range(steps):
+        batch = rows[torch.randint(len(rows), (256,), generator=generator, device=x.device)]
+        optimiser.zero_grad()
+        loss(net(x[batch]), y[batch]).backward()
+        optimiser.step()
+        schedule.step()
+    return net
+
+
 def probe(latent: Tensor, state: Tensor, generator: torch.Generator, steps: int = 3000) -> list[Probe]:
     """Probe codes f32[M, D] for each of the S dimensions of the states f32[M, S] that were filmed.
 
-    A 2 x 256 perceptron with SiLU units, Adam with a cosine to zero, batch 256, trained on 80 % and judged on the rest;
-    inputs and outputs standardised. Evaluation only: nothing of it reaches an agent.
+    A perceptron, trained on 80 % and judged on the rest; inputs and outputs standardised. Evaluation only: nothing of it reaches
+    an agent.
     """
     order = torch.randperm(len(latent), generator=generator, device=latent.device)
     train, test = order[: len(order) * 4 // 5], order[len(order) * 4 // 5 :]
     x = (latent - latent[train].mean(0)) / latent[train].std(0).clamp(min=1e-6)
     shift, scale = state[train].mean(0), state[train].std(0).clamp(min=1e-6)
     y = (state - shift) / scale
-    net = nn.Sequential(
-        nn.Linear(x.shape[1], 256), nn.SiLU(), nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, y.shape[1])
-    ).to(latent.device)  # fmt: skip
-    initialise(net, generator)
-    optimiser = torch.optim.Adam(net.parameters(), lr=3e-3, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    for _ in range(steps):
-        rows = train[torch.randint(len(train), (256,), generator=generator, device=latent.device)]
-        loss = (net(x[rows]) - y[rows]).square().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
+    net = perceptron(x, y, train, mse_loss, generator, steps)
     with torch.no_grad():
         error = net(x[test]) - y[test]
     found = _linear_r2(x, y, train, test)

@@ -60,6 +60,27 @@ def encoder_line(found: Mapping[str, Any], latent_dim: int) -> str:
     return ", ".join(words)
 
 
+def describe_code(found: Mapping[str, Any], latent_dim: int) -> str:
+    """What was measured of a code beside the probe, for people: a line a figure, of those that there are."""
+    lines = [f"how far the code can be trusted:\n  {found['active_units']} of {latent_dim} latents active"]
+    if found.get("spearman") is not None:
+        near = found["near_spearman"]
+        lines.append(
+            f"  latent against true distance of two random states: rank correlation {found['spearman']:.2f}"
+            + ("" if near is None else f", over the nearest fifth of pairs {near:.2f}")
+        )
+    if "moving_r2" in found:
+        lines.append(f"  decoded pictures: R² {found['moving_r2']:.3f} over the {found['moving_share']:.0%} of pixels that move")
+    prior, goal = (f"{found[gap]:.0%} right ({_chance(found[f'{gap}_p'])})" for gap in ("prior_gap", "goal_gap"))
+    lines.append(f"  a small network tells imagined codes from seen ones: {prior}, where guessing is 50%")
+    lines.append(f"  imagined goals, in the latent frame, from places seen: {goal}")
+    return "\n".join(lines)
+
+
+def _chance(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 def table(summary: Mapping[str, Any]) -> str:
     """The evaluation as a small table for people."""
     lines = [

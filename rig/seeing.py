@@ -1,4 +1,4 @@
-"""How a run's encoder, prior and latent frame are learnt before the policy is, and what a probe finds in them."""
+"""How a run's encoder, prior and latent frame are learnt before the policy is, and what is measured of them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,31 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rig import build
-from rig.algorithm import collect, represent
+from rig.algorithm import Represented, collect, represent
 from rig.build import Representation
 from rig.config import RunConfig
+from rig.diagnose import distance_agreement, drawn, moving_pixels, two_sample_gap
+from rig.encoders.base import in_chunks
+from rig.encoders.training import active_units
 from rig.log import Bar
 from rig.probe import linear_r2, probe
-from rig.report import describe_frame
+from rig.report import describe_code, describe_frame
 from rig.run import Signals
+
+PICTURES = 1000
+"""Most pictures that are decoded to be measured."""
 
 
 def learn_to_see(
-    config: RunConfig, env: Any, representation: Representation, signals: Signals, observed: torch.Tensor | None = None
-) -> dict[str, float]:
-    """Algorithm 1, lines 1-3, with progress bars; where observations [E, T, …] are given, these instead of new ones.
+    config: RunConfig, env: Any, representation: Representation, signals: Signals, observed: Tensor | None = None
+) -> dict[str, Any]:
+    """Algorithm 1, lines 1-3, with progress bars, then what can be measured of it: all that encoder.json holds.
 
-    Of those given, evenly spaced episodes with about `collect.frames` frames are taken. An encoder of another run stays as it is.
+    Observations [E, T, …] that are given take the place of exploration: evenly spaced episodes of them, about `collect.frames`
+    frames. An encoder of another run stays as it is.
     """
 
     def watched(bar: Bar) -> Callable[[int, int, dict[str, float]], None]:
@@ -49,26 +57,72 @@ def learn_to_see(
             every = max(1, observed.shape[0] * observed.shape[1] // config.collect.frames)
             observed = observed[::every].to(generator.device)
         known = bool(config.reuse.encoder)
-        return represent(*representation, observed, generator, watched(training), config.skew, known=known)
+        represented = represent(*representation, observed, generator, watched(training), config.skew, known=known)
     finally:
         collecting.close()
         training.close()
+    measured = measure(config, env, representation, represented, observed.flatten(0, 1))
+    return {**represented.metrics, "collect_reset": config.collect.reset, **measured}
 
 
-def probe_encoder(config: RunConfig, env: Any, representation: Representation) -> dict[str, dict[str, float]]:
-    """Probe the encoder on random states, print what it and the latent frame see, and return the figures."""
+def measure(
+    config: RunConfig, env: Any, representation: Representation, represented: Represented, observed: Tensor
+) -> dict[str, Any]:
+    """Measure encoder, prior and latent frame, print what was found, and return the figures.
+
+    On random states, where the worlds have any; the prior on the codes it was fitted to, those of the exploration's observations
+    [M, …], which are also what the pictures of worlds without states are measured on.
+    """
     encoder, frame = representation.encoder, representation.frame
-    if config.evaluation.probe_states == 0 or not env.task.factors:
+    if config.evaluation.probe_states == 0:
         print(describe_frame(frame.spectrum, frame.weight, [], config.frame.name), file=sys.stderr)
-        return {}
+        return {"probe": {}}
+    generator = build.generator_of(config, "probe")
+    found: dict[str, Any] = {"probe": {}}
+    if env.task.factors:
+        observed, latent, found = _probe_states(config, env, representation, generator)
+    else:
+        latent = represented.latent
+        print(describe_frame(frame.spectrum, frame.weight, [], config.frame.name), file=sys.stderr)
+    if encoder.can_decode:
+        some = torch.randperm(len(latent), generator=generator, device=latent.device)[:PICTURES]
+        moving = moving_pixels(observed[some], in_chunks(encoder.decode, latent[some]))
+        if moving is not None:
+            found |= {"moving_r2": moving.r2, "moving_share": moving.share}
+    found["active_units"] = represented.metrics.get("active_units", active_units(represented.latent))
+    found |= _hold_against_prior(config.evaluation.probe_states, representation, represented, generator)
+    print(describe_code(found, encoder.latent_dim), file=sys.stderr)
+    return found
+
+
+def _probe_states(
+    config: RunConfig, env: Any, representation: Representation, generator: torch.Generator
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """What random states are observed as, their codes f32[M, D], and what these tell of them, which is printed too."""
+    encoder, frame = representation.encoder, representation.frame
     state = env.random_states(config.evaluation.probe_states)
-    observed = state if encoder.observes == "state" else env.show(state)
-    latent = encoder.encode(torch.from_numpy(observed).to(build.device_of(config)))
+    observed = torch.from_numpy(state if encoder.observes == "state" else env.show(state)).to(generator.device)
+    latent = encoder.encode(observed)
     truth = torch.from_numpy(state).to(latent.device)
-    probes = dict(zip(env.task.state_names, probe(latent, truth, build.generator_of(config, "probe")), strict=True))
+    probes = dict(zip(env.task.state_names, probe(latent, truth, generator), strict=True))
+    print("what the code tells of random states:", file=sys.stderr)
     for (name, p), unit in zip(probes.items(), env.task.state_units, strict=True):
         line = f"  {name}: R² {p.r2:.4f}, median error {p.median_error:.4f} {unit} (linear R² {p.linear_r2:.3f})"
-        print(line if name != env.task.state_names[0] else f"what the code tells of random states:\n{line}", file=sys.stderr)
-    found = zip(env.task.state_names, linear_r2(frame(latent), truth), strict=True)
-    print(describe_frame(frame.spectrum, frame.weight, list(found), config.frame.name), file=sys.stderr)
-    return {name: p._asdict() for name, p in probes.items()}
+        print(line, file=sys.stderr)
+    coordinates = frame(latent)
+    linear = zip(env.task.state_names, linear_r2(coordinates, truth), strict=True)
+    print(describe_frame(frame.spectrum, frame.weight, list(linear), config.frame.name), file=sys.stderr)
+    agreement = distance_agreement(coordinates, frame.weight, state, env.task, generator)
+    return observed, latent, {"probe": {name: p._asdict() for name, p in probes.items()}, **agreement._asdict()}
+
+
+def _hold_against_prior(
+    most: int, representation: Representation, represented: Represented, generator: torch.Generator
+) -> dict[str, float]:
+    """How well imagined codes are told from those that the prior was fitted to, and imagined goals from places that were seen."""
+    goals, frame = representation.goals, representation.frame
+    count = min(most, len(represented.latent))
+    seen = drawn(represented.latent, represented.weight, count, generator)
+    imagined = goals.sample(count, generator)
+    prior, goal = two_sample_gap(seen, imagined, generator), two_sample_gap(frame(seen), frame(imagined), generator)
+    return {"prior_gap": prior.accuracy, "prior_gap_p": prior.p, "goal_gap": goal.accuracy, "goal_gap_p": goal.p}

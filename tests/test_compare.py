@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ def a_run(folder: Path, distances: Mapping[int, float], **settings: str | int) -
     config = {
         "task": {"name": task}, "encoder": {"name": encoder, **parts[str(encoder)]},
         "learner": {"name": "td3", "batch": settings.pop("batch", 128)},
-        "seed": settings.pop("seed", 0), "steps": STEPS, "run_dir": str(folder),
+        "seed": settings.pop("seed", 0), "steps": settings.pop("steps", STEPS), "run_dir": str(folder),
     }  # fmt: skip
     assert not settings
     folder.mkdir(parents=True)
@@ -60,6 +61,40 @@ def test_runs_are_grouped_by_what_differs(grid: Path) -> None:
 def test_more_success_is_better_and_less_distance(grid: Path) -> None:
     assert not compare([grid], metric="success_rate").lower_is_better
     assert compare([grid], metric="final_distance").metric == "final_distance"
+
+
+def test_figures_of_the_encoder_are_metrics_too(grid: Path) -> None:
+    for run, spearman in {"b0": 0.5, "b1": 0.6, "b2": 0.7, "s0": 0.8, "s1": 0.9, "s2": 0.85}.items():
+        seen = {"spearman": spearman, "near_spearman": None, "collect_reset": "start", "probe": {"hand_x": {"r2": spearman / 2}}}
+        (grid / run / "encoder.json").write_text(json.dumps(seen))
+    found = compare([grid], metric="spearman")
+    assert not found.lower_is_better and found.step == STEPS
+    np.testing.assert_allclose(found.groups["beta_vae"][0], [0.5, 0.6, 0.7])
+    np.testing.assert_allclose(compare([grid], metric="probe.hand_x.r2").groups["spatial_vae"][0], [0.4, 0.45, 0.425])
+    np.testing.assert_allclose(compare([grid]).groups["beta_vae"][0], [0.10, 0.11, 0.12])  # progress.csv is read as before
+    for word in ("near_spearman", "collect_reset"):  # not known, and not a number
+        with pytest.raises(UserError, match=f"unknown metric '{word}'; valid: final_distance_mean, .*probe.hand_x.r2, spearman"):
+            compare([grid], metric=word)
+
+
+def test_encoders_alone_are_compared_where_no_policy_was_trained(tmp_path: Path) -> None:
+    for encoder, gap in {"beta_vae": 0.9, "spatial_vae": 0.6}.items():
+        run = a_run(tmp_path / encoder, {}, encoder=encoder, steps=0)
+        (run / "encoder.json").write_text(json.dumps({"prior_gap": gap}))
+    found = compare([tmp_path], metric="prior_gap")
+    assert found.lower_is_better and found.step == 0
+    assert [row.group for row in summarise(found)] == ["spatial_vae", "beta_vae"]
+    with pytest.raises(UserError, match="unknown metric 'final_distance'; valid: prior_gap"):
+        compare([tmp_path])
+    (tmp_path / "beta_vae" / "encoder.json").write_text("[")
+    with pytest.raises(UserError, match=r"beta_vae/encoder\.json is not what a run wrote; leave that folder out"):
+        compare([tmp_path], metric="prior_gap")
+
+
+def test_a_run_whose_policy_was_not_evaluated_yet_is_left_out_whatever_its_encoder_says(grid: Path) -> None:
+    (a_run(grid / "fresh", {}, seed=5) / "encoder.json").write_text(json.dumps({"prior_gap": 0.9}))
+    found = compare([grid])
+    assert found.step == STEPS and found.left_out == (f"{grid / 'fresh'} has no evaluation at step {STEPS}: left out",)
 
 
 def test_runs_can_be_grouped_by_what_is_asked_for(grid: Path) -> None:

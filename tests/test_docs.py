@@ -26,4 +26,7 @@ def test_the_encoder_in_the_docs_trains_and_is_evaluated(tmp_path: Path, monkeyp
     result = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert result["encoder"] == "my_encoders:PCA"
     assert len(result["per_episode"]) == 2
-    assert json.loads((tmp_path / "run" / "encoder.json").read_text())["probe"]["hand_x"]["r2"] > 0.8
+    seen = json.loads((tmp_path / "run" / "encoder.json").read_text())
+    assert seen["probe"]["hand_x"]["r2"] > 0.8
+    assert seen["near_spearman"] > 0.2 and 1 <= seen["active_units"] <= 8 and 0.4 < seen["goal_gap"] <= 1
+    assert "moving_r2" not in seen  # it decodes nothing

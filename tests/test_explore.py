@@ -66,9 +66,11 @@ def test_the_oracle_collects_states() -> None:
 def test_the_representation_is_fitted_in_order() -> None:
     encoder, goals, frame, reward = Centroid(), Numbered(), LatentFrame(StandardisedConfig(), 1), Noted(LatentDistanceConfig())
     observed = collect(PointLine(), encoder, 90, 4, 3.0, True, seeded(0), silent)
-    assert represent(encoder, goals, frame, reward, observed, seeded(1), silent) == {"reconstruction": 0.25}
+    found = represent(encoder, goals, frame, reward, observed, seeded(1), silent)
+    assert found.metrics == {"reconstruction": 0.25} and found.weight is None
     assert torch.equal(encoder.fitted, observed.flatten(0, 1))
     latent = encoder.encode(observed.flatten(0, 1))
+    assert torch.equal(found.latent, latent)
     assert torch.equal(goals.fitted, latent)  # the prior is over the encoder's means, not over the frame's coordinates
     torch.testing.assert_close(frame(latent).std(0, correction=0), torch.ones(1))
     assert torch.equal(reward.fitted, frame(latent).view(18, 5, 1))  # and the reward is over the frame's

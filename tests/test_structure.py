@@ -32,7 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("rig.online", "rig.frontier"),
     ("rig.algorithm",),
     ("rig.evaluate", "rig.log", "rig.checkpoint", "rig.video", "rig.coverage"),
-    ("rig.report", "rig.state", "rig.compiling", "rig.contact_sheet"),
+    ("rig.report", "rig.state", "rig.compiling", "rig.contact_sheet", "rig.diagnose"),
     ("rig.run",),
     ("rig.config",),
     ("rig.config_check", "rig.choices"),

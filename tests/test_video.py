@@ -18,6 +18,7 @@ from rig.evaluate import Rollouts
 from rig.report import (
     BETWEEN,
     FILMED,
+    describe_code,
     describe_frame,
     encoder_line,
     imagined_sheet,
@@ -261,6 +262,19 @@ def test_a_trained_encoder_is_told_by_what_it_has() -> None:
     assert encoder_line(metrics, 32) == "reconstruction 12.35, kl 16, 30 of 32 latents active"
     assert encoder_line({"active_units": 2}, 2) == "2 of 2 latents active"
     assert encoder_line({}, 8) == ""
+
+
+def test_what_was_measured_of_a_code_is_a_line_each() -> None:
+    gaps = {"prior_gap": 0.871, "prior_gap_p": 1e-9, "goal_gap": 0.512, "goal_gap_p": 0.2345}
+    every = {"active_units": 7, "spearman": 0.914, "near_spearman": 0.551, "moving_r2": 0.9312, "moving_share": 0.145, **gaps}
+    head, active, distance, pictures, codes, goals = describe_code(every, 8).splitlines()
+    assert head == "how far the code can be trusted:" and active.strip() == "7 of 8 latents active"
+    assert distance.endswith("rank correlation 0.91, over the nearest fifth of pairs 0.55")
+    assert pictures.endswith("R² 0.931 over the 14% of pixels that move")
+    assert "87% right (p < 0.001)" in codes and "51% right (p = 0.234)" in goals
+    assert describe_code({"active_units": 7, **gaps}, 8).splitlines() == [head, active, codes, goals]
+    assert describe_code({**every, "near_spearman": None}, 8).splitlines()[2].endswith("correlation 0.91")
+    assert describe_code({**every, "spearman": None, "near_spearman": None}, 8).splitlines()[2] == pictures
 
 
 def summary(**changes: Any) -> dict[str, Any]:

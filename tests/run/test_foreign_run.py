@@ -83,7 +83,10 @@ def test_in_a_world_without_goals_the_encoder_is_trained_alone(tmp_path: Path) -
     assert left == {
         "config.yaml", "origin.json", "encoder.json", "checkpoints", "imagined_goals.png", "interpolations.png", "run.lock",
     }  # fmt: skip
-    assert read(tmp_path / "run" / "encoder.json")["probe"] == {}
+    seen = read(tmp_path / "run" / "encoder.json")
+    assert seen["probe"] == {} and "spearman" not in seen  # there are no states whose distances could be told
+    assert 0 < seen["moving_share"] < 1 and seen["moving_r2"] < 1 and 0 <= seen["prior_gap_p"] <= 1
+    assert f"R² {seen['moving_r2']:.3f} over the {seen['moving_share']:.0%} of pixels that move" in said.err
     before = (tmp_path / "run" / "config.yaml").read_text()
     assert "type steps=0 to train" in rig("resume", tmp_path / "run", "steps=50").line
     assert (tmp_path / "run" / "config.yaml").read_text() == before

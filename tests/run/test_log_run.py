@@ -107,5 +107,7 @@ def test_a_run_names_its_folder_frames_and_outcome(answers: Callable[[str], tupl
     run, said = answers("pixels")
     assert f"run folder {run}; frames of reach from collect.reset=start" in said.err
     assert "hand" in said.out and said.out.rstrip().endswith(f"everything about this run is in {run}")
-    assert {"loss", "kl", "active_units", "collect_reset"} <= read(run / "encoder.json").keys()
+    seen = read(run / "encoder.json")
+    assert {"loss", "kl", "active_units", "collect_reset"} <= seen.keys() and seen["probe"] == {}
+    assert not {"spearman", "prior_gap", "moving_r2"} & seen.keys() and "trusted" not in said.err  # evaluation.probe_states=0
     assert re.search(r"training the policy: 100%.*return=", said.err)
