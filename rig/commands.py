@@ -114,7 +114,9 @@ def _begin(config: RunConfig) -> tuple[Any, Representation]:
     """The worlds that the encoder's frames come from, and a representation that knows nothing yet."""
     env = build.make_env(config, config.seed, "collect", config.collect.num_envs)
     build.need_goals(config, env)
-    return env, build.make_representation(config, env)
+    representation = build.make_representation(config, env)
+    representation.encoder.prepare()
+    return env, representation
 
 
 def _train_new(begun: tuple[Any, Representation], folder: Path, config: RunConfig, signals: Signals) -> int:
