@@ -35,8 +35,8 @@ test: $(STAMP)  ## the tests (minutes)
 # Its packages want other versions than .venv has, so they get an environment of their own.
 test-extras:  ## the tests against other people's packages, in .venv-robotics (minutes)
 	test -x .venv-robotics/bin/python || $(PYTHON) -m venv .venv-robotics
-	.venv-robotics/bin/python -m pip install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[robotics,metaworld,ogbench,rliable]' pytest
-	OMP_NUM_THREADS=1 .venv-robotics/bin/python -m pytest tests/extras tests/envs/test_env_contract.py \
+	.venv-robotics/bin/python -m pip install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[robotics,metaworld,ogbench,rliable,pretrained]' pytest
+	OMP_NUM_THREADS=1 .venv-robotics/bin/python -m pytest tests/extras tests/encoders/test_contract.py tests/envs/test_env_contract.py \
 		tests/envs/test_env_renderers.py tests/envs/test_foreign.py tests/envs/test_foreign_refused.py tests/run/test_foreign_run.py
 
 check: lint types test wheel  ## all that a change must pass

@@ -121,6 +121,8 @@ def _begin(config: RunConfig) -> Begun:
     representation = build.make_representation(config, env)
     if config.reuse.encoder:
         take_encoder(config, representation.encoder)
+    else:
+        representation.encoder.prepare()
     if not config.reuse.replay:
         return Begun(config, env, representation, None)
     episodes = lived(config, env, representation.encoder)

@@ -76,6 +76,7 @@ RANGES: dict[str, Range] = {
     "encoder.window": COUNT,
     "encoder.span": COUNT,
     "encoder.scale": POSITIVE,
+    "encoder.size": Range(0, 2048),
     "encoder.training.steps": COUNT,
     "encoder.training.batch": Range(2),
     "encoder.training.learning_rate": POSITIVE,
@@ -114,6 +115,9 @@ RANGES: dict[str, Range] = {
     "learner.target_entropy": Range(-20, 0.69),
 }
 
+EXCEPTIONS = {("pretrained", "encoder.latent_dim"): COUNT_OR_NONE}
+"""(encoder, setting) -> the range that it has there."""
+
 OPTIONS: dict[str, tuple[str, ...]] = {
     "task.camera": ("own", *CAMERAS),
     "collect.reset": ("start", "random"),
@@ -147,7 +151,7 @@ def check(config: RunConfig) -> RunConfig:
     Raises UserError for a value out of its range, and for values that do not fit each other.
     """
     for path, bounds in RANGES.items():
-        value = _get(config, path)
+        value, bounds = _get(config, path), EXCEPTIONS.get((config.encoder.name, path), bounds)
         for number in value if isinstance(value, tuple) else (value,):
             if number is not None and not bounds.low <= number <= bounds.high:
                 raise UserError(f"{path} must be {_words(bounds)}, got {number}; try {path}={_clipped(number, bounds)}")

@@ -26,6 +26,10 @@ NAMES = {
     "relabel": "rig",
     "learner": "td3",
 }
+FREE = (
+    "task.id", "task.view", "task.unit", "encoder.model", "encoder.weights", "encoder.sha256", "reuse.encoder", "reuse.replay",
+)  # fmt: skip
+"""Texts that may be anything as far as a configuration can tell."""
 ENTRIES = [(group, name) for group, entries in GROUPS.items() for name in entries.table]
 
 
@@ -78,8 +82,7 @@ def test_every_setting_of_every_entry_has_a_range(group: str, name: str) -> None
     config = from_mapping(mapping(task__size=64, **{f"{group}__name": name}))
     for path, value in leaves(config).items():
         last = path.rpartition(".")[2]
-        free = ("task.id", "task.view", "task.unit", "reuse.encoder", "reuse.replay")
-        if last in ("name", "run_dir") or path in free or isinstance(value, bool):
+        if last in ("name", "run_dir") or path in FREE or isinstance(value, bool):
             continue
         assert path in (OPTIONS if isinstance(value, str) else RANGES), f"{path} has no range in rig/config_check.py"
 
@@ -154,6 +157,14 @@ def test_what_cannot_be_is_refused(change: dict[str, Any], message: str) -> None
 def test_a_picture_needs_only_fit_its_encoder() -> None:
     assert from_mapping(mapping(task__size=84, encoder__name="spatial_vae")).task.size == 84
     assert from_mapping(mapping(task__size=33, encoder__name="oracle")).task.size == 33
+
+
+def test_only_pretrained_features_may_stay_as_they_are() -> None:
+    whole = {"encoder__latent_dim": 0}
+    assert from_mapping(mapping(encoder__name="pretrained", **whole)).encoder.latent_dim == 0
+    for name in ("beta_vae", "random_conv"):
+        with pytest.raises(UserError, match=r"^encoder.latent_dim must be at least 1, got 0; try encoder.latent_dim=1"):
+            from_mapping(mapping(encoder__name=name, **whole))
 
 
 def test_a_run_may_train_the_encoder_alone() -> None:

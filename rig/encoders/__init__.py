@@ -8,6 +8,8 @@ from rig.encoders.beta_vae import BetaVAE
 from rig.encoders.contrastive import Contrastive
 from rig.encoders.dynamics_distance import DynamicsDistance
 from rig.encoders.oracle import Oracle
+from rig.encoders.pretrained import Pretrained
+from rig.encoders.random_conv import RandomConv
 from rig.encoders.spatial_vae import SpatialVAE
 from rig.encoders.vae_iwae import IWAE
 from rig.encoders.vib import VIB
@@ -15,10 +17,11 @@ from rig.encoders.world_models import WorldModels
 
 ENCODERS: dict[str, type[Encoder]] = {
     "beta_vae": BetaVAE, "spatial_vae": SpatialVAE, "world_models": WorldModels, "vae_iwae": IWAE, "autoencoder": Autoencoder,
-    "vib": VIB, "contrastive": Contrastive, "dynamics_distance": DynamicsDistance, "oracle": Oracle,
+    "vib": VIB, "contrastive": Contrastive, "dynamics_distance": DynamicsDistance, "random_conv": RandomConv,
+    "pretrained": Pretrained, "oracle": Oracle,
 }  # fmt: skip
 
 __all__ = [
-    "ENCODERS", "IWAE", "VIB", "Autoencoder", "BetaVAE", "Contrastive", "DynamicsDistance", "Encoder", "Oracle", "SpatialVAE",
-    "WorldModels",
+    "ENCODERS", "IWAE", "VIB", "Autoencoder", "BetaVAE", "Contrastive", "DynamicsDistance", "Encoder", "Oracle", "Pretrained",
+    "RandomConv", "SpatialVAE", "WorldModels",
 ]  # fmt: skip

@@ -17,9 +17,9 @@ def silent(done: int, total: int, metrics: Mapping[str, float]) -> None:
     """Report nothing."""
 
 
-def in_chunks(function: Callable[[Tensor], Tensor], observed: Tensor) -> Tensor:
-    """`function` of all rows, a few hundred at a time, so that what a net computes on the way fits into memory."""
-    return torch.cat([function(chunk) for chunk in observed.split(512)])
+def in_chunks(function: Callable[[Tensor], Tensor], observed: Tensor, rows: int = 512) -> Tensor:
+    """`function` of all rows, `rows` at a time, so that what a net computes on the way fits into memory."""
+    return torch.cat([function(chunk) for chunk in observed.split(rows)])
 
 
 class Encoder(nn.Module, ABC):
@@ -48,6 +48,12 @@ class Encoder(nn.Module, ABC):
     def set_extra_state(self, state: Tensor) -> None:
         """Put back the version that belongs to the weights."""
         self.version = int(state)
+
+    def prepare(self) -> None:
+        """Take in what lies outside the run, such as a file; asked of a new encoder before any frame is collected, never of one
+        whose state is restored. Raises UserError where something is amiss. Most have nothing of the kind.
+        """
+        return
 
     @abstractmethod
     def fit(self, episodes: Tensor, generator: torch.Generator, report: Report) -> dict[str, float]:
