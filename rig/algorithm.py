@@ -101,6 +101,7 @@ def represent(
     goals.fit(latent, weight)
     frame.fit(latent.unflatten(0, observed.shape[:2]), generator)
     reward.fit(frame(latent).unflatten(0, observed.shape[:2]), frame.weight, generator)
+    metrics = {**metrics, **goals.metrics()}
     return metrics if weight is None else {**metrics, "skew_effective_share": float(effective_share(weight))}
 
 

@@ -21,6 +21,7 @@ from rig.learners.base import Learner
 from rig.online import Online
 from rig.replay.ring import Ring
 from rig.rewards import Reward
+from rig.types import Tokens
 
 STREAMS = ("network", "collect", "train", "evaluate", "probe")
 """One seed makes a seed for each of these: no stream's draws depend on how many another took."""
@@ -83,7 +84,10 @@ def need_goals(config: RunConfig, env: Any) -> None:
 
 
 def make_representation(config: RunConfig, env: Any) -> Representation:
-    """Encoder, prior, latent frame and reward, untrained. Raises UserError where the encoder does not fit the worlds."""
+    """Encoder, prior, latent frame and reward, untrained.
+
+    Raises UserError where the encoder does not fit the worlds, or the prior the encoder.
+    """
     device = device_of(config)
     encoder_class: Any = find("encoder", config.encoder.name).entry
     goals_class: Any = find("goals", config.goals.name).entry
@@ -96,9 +100,22 @@ def make_representation(config: RunConfig, env: Any) -> Representation:
         frame = LatentFrame(config.frame, encoder.latent_dim).to(device)
     except ValueError as error:
         raise UserError(str(error)) from error
-    goals = goals_class(config.goals, encoder.latent_dim).to(device)
+    goals = goals_class(config.goals, encoder.latent_dim)
+    if goals.needs_tokens:
+        goals.take_tokens(_tokens_of(config, encoder))
+    goals = goals.to(device)
     reward_class: Any = find("reward", config.reward.name).entry
     return Representation(encoder, goals, frame, reward_class(config.reward).to(device))
+
+
+def _tokens_of(config: RunConfig, encoder: Encoder) -> Tokens:
+    """The encoder as what gives symbols. Raises UserError where it has none."""
+    if isinstance(encoder, Tokens):
+        return encoder
+    raise UserError(
+        f"goals={config.goals.name} draws symbols, and encoder={config.encoder.name} has none; "
+        "try encoder=vq_vae or goals=gaussian_full"
+    )
 
 
 def make_learner(config: RunConfig, latent_dim: int, action_dim: int) -> Learner:

@@ -8,11 +8,12 @@ from rig.goals.base import GoalSampler
 from rig.goals.frame import IdentityConfig, LatentFrame, SlowConfig, StandardisedConfig, WhitenedConfig
 from rig.goals.gaussian import DescendedGaussian, FullGaussian, Gaussian, StandardNormal
 from rig.goals.mixture import Mixture
+from rig.goals.pixelcnn import PixelCNN
 from rig.goals.visited import Visited
 
 GOALS: dict[str, type[GoalSampler]] = {
     "gaussian": Gaussian, "gaussian_full": FullGaussian, "gaussian_kl": DescendedGaussian, "standard_normal": StandardNormal,
-    "mixture": Mixture, "visited": Visited,
+    "mixture": Mixture, "visited": Visited, "pixelcnn": PixelCNN,
 }  # fmt: skip
 
 FRAMES: dict[str, type[Any]] = {
@@ -23,6 +24,6 @@ FRAMES: dict[str, type[Any]] = {
 }
 
 __all__ = [
-    "FRAMES", "GOALS", "DescendedGaussian", "FullGaussian", "Gaussian", "GoalSampler", "LatentFrame", "Mixture", "StandardNormal",
-    "Visited",
+    "FRAMES", "GOALS", "DescendedGaussian", "FullGaussian", "Gaussian", "GoalSampler", "LatentFrame", "Mixture", "PixelCNN",
+    "StandardNormal", "Visited",
 ]  # fmt: skip

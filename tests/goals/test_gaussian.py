@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -29,9 +30,26 @@ def correlated_codes(count: int = 500, seed: int = 0) -> Tensor:
     return torch.randn(count, DIM, generator=seeded(seed)) @ mix.T + torch.tensor([1.0, -2.0, 0.0, 5.0])
 
 
+class Rounded:
+    """Tokens of which each cell's latent is a whole number from -8 to 7."""
+
+    symbols, grid = 16, (2, 2)
+
+    def tokens(self, latent: Tensor) -> Tensor:
+        return (latent.round().long().clamp(-8, 7) + 8).view(-1, *self.grid)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        return tokens.flatten(1).float() - 8
+
+
 def make(name: str) -> GoalSampler:
     entry: Any = GOALS[name]
-    return entry(entry.Config(), DIM)
+    config = entry.Config()
+    if not entry.needs_tokens:
+        return entry(config, DIM)
+    sampler = entry(dataclasses.replace(config, steps=5), DIM)  # trained for a moment only
+    sampler.take_tokens(Rounded())
+    return sampler
 
 
 def fitted(name: str) -> GoalSampler:
