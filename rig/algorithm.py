@@ -114,8 +114,9 @@ def represent(
     goals.fit(latent, weight)
     frame.fit(latent.unflatten(0, observed.shape[:2]), generator)
     reward.fit(frame(latent).unflatten(0, observed.shape[:2]), frame.weight, generator)
+    metrics = {**metrics, **goals.metrics()}
     if weight is not None:
-        metrics = {**metrics, "skew_effective_share": float(effective_share(weight))}
+        metrics["skew_effective_share"] = float(effective_share(weight))
     return Represented(metrics, latent, weight)
 
 

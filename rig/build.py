@@ -83,7 +83,10 @@ def need_goals(config: RunConfig, env: Any) -> None:
 
 
 def make_representation(config: RunConfig, env: Any) -> Representation:
-    """Encoder, prior, latent frame and reward, untrained. Raises UserError where the encoder does not fit the worlds."""
+    """Encoder, prior, latent frame and reward, untrained.
+
+    Raises UserError where the encoder does not fit the worlds, or the prior the encoder.
+    """
     device = device_of(config)
     encoder_class: Any = find("encoder", config.encoder.name).entry
     goals_class: Any = find("goals", config.goals.name).entry
@@ -96,7 +99,12 @@ def make_representation(config: RunConfig, env: Any) -> Representation:
         frame = LatentFrame(config.frame, encoder.latent_dim).to(device)
     except ValueError as error:
         raise UserError(str(error)) from error
-    goals = goals_class(config.goals, encoder.latent_dim).to(device)
+    goals = goals_class(config.goals, encoder.latent_dim)
+    try:
+        goals.attach(encoder, shape)
+    except ValueError as error:
+        raise UserError(f"goals={config.goals.name} with encoder={config.encoder.name}: {error}") from error
+    goals = goals.to(device)
     reward_class: Any = find("reward", config.reward.name).entry
     return Representation(encoder, goals, frame, reward_class(config.reward).to(device))
 

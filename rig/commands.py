@@ -123,6 +123,7 @@ def _begin(config: RunConfig) -> Begun:
         take_encoder(config, representation.encoder)
     else:
         representation.encoder.prepare()
+    representation.goals.prepare()
     if not config.reuse.replay:
         return Begun(config, env, representation, None)
     episodes = lived(config, env, representation.encoder)

@@ -57,6 +57,10 @@ def encoder_line(found: Mapping[str, Any], latent_dim: int) -> str:
     words = [f"{name} {found[name]:.4g}" for name in ("reconstruction", "kl") if name in found]
     if "active_units" in found:
         words.append(f"{found['active_units']} of {latent_dim} latents active")
+    if "codes_in_use" in found:
+        words.append(f"{found['codes_in_use']:.0%} of the codes in use")
+    if "prior_nats_per_cell" in found:
+        words.append(f"the prior needs {found['prior_nats_per_cell']:.2f} nats a cell")
     return ", ".join(words)
 
 

@@ -1,8 +1,8 @@
-"""The few named tuples that cross rooms."""
+"""The few named tuples, and the one protocol, that cross rooms."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -36,3 +36,32 @@ class Indices(NamedTuple):
     """Step inside the episode, 0 <= step < length."""
     goal_step: Tensor
     """Step whose achieved frame is the goal; -1: keep the rollout's goal; -2: imagine one."""
+
+
+class Coder(Protocol):
+    """What gives observations their codes: an encoder, for those who know no more of one."""
+
+    observes: str
+    """"frame" or "state"."""
+
+    def encode(self, observed: Tensor) -> Tensor:
+        """Codes f32[B, D] of observations u8[B, H, W, 3] (or f32[B, S])."""
+        ...
+
+
+@runtime_checkable
+class Tokens(Protocol):
+    """The map between codes f32[B, D] and grids of symbols, of an encoder whose code is made of them."""
+
+    symbols: int
+    """K, how many there are."""
+    grid: tuple[int, int]
+    """Rows and columns of cells."""
+
+    def tokens(self, latent: Tensor) -> Tensor:
+        """Symbols i64[B, rows, columns], from 0 to K - 1, of codes f32[B, D]."""
+        ...
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Codes f32[B, D] of symbols i64[B, rows, columns]; `tokens` undoes it."""
+        ...

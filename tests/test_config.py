@@ -27,7 +27,8 @@ NAMES = {
     "learner": "td3",
 }
 FREE = (
-    "task.id", "task.view", "task.unit", "encoder.model", "encoder.weights", "encoder.sha256", "reuse.encoder", "reuse.replay",
+    "task.id", "task.view", "task.unit", "encoder.model", "encoder.weights", "encoder.sha256", "goals.folder",
+    "reuse.encoder", "reuse.replay",
 )  # fmt: skip
 """Texts that may be anything as far as a configuration can tell."""
 ENTRIES = [(group, name) for group, entries in GROUPS.items() for name in entries.table]

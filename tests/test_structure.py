@@ -27,11 +27,12 @@ MAX_FILE, MAX_FUNCTION = 350, 60  # lines
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("rig", "rig.errors", "rig.envs"),
     ("rig.types", "rig.nets", "rig.files", "rig.tensors", "rig.stats"),
+    ("rig.video",),
     ("rig.encoders", "rig.goals", "rig.learners", "rig.replay", "rig.rewards", "rig.probe"),
     ("rig.skew",),
     ("rig.online", "rig.frontier"),
     ("rig.algorithm",),
-    ("rig.evaluate", "rig.log", "rig.checkpoint", "rig.video", "rig.coverage"),
+    ("rig.evaluate", "rig.log", "rig.checkpoint", "rig.coverage"),
     ("rig.report", "rig.state", "rig.compiling", "rig.contact_sheet", "rig.diagnose"),
     ("rig.run",),
     ("rig.config",),

@@ -261,6 +261,8 @@ def test_a_trained_encoder_is_told_by_what_it_has() -> None:
     metrics = {"reconstruction": 12.345678, "kl": 16.0, "loss": 28.3, "active_units": 30, "probe": {}}
     assert encoder_line(metrics, 32) == "reconstruction 12.35, kl 16, 30 of 32 latents active"
     assert encoder_line({"active_units": 2}, 2) == "2 of 2 latents active"
+    symbols = {"codes_in_use": 0.75, "active_units": 2, "prior_nats_per_cell": 1.2345}
+    assert encoder_line(symbols, 2) == "2 of 2 latents active, 75% of the codes in use, the prior needs 1.23 nats a cell"
     assert encoder_line({}, 8) == ""
 
 

@@ -13,15 +13,16 @@ from rig.encoders.random_conv import RandomConv
 from rig.encoders.spatial_vae import SpatialVAE
 from rig.encoders.vae_iwae import IWAE
 from rig.encoders.vib import VIB
+from rig.encoders.vq_vae import VQVAE
 from rig.encoders.world_models import WorldModels
 
 ENCODERS: dict[str, type[Encoder]] = {
-    "beta_vae": BetaVAE, "spatial_vae": SpatialVAE, "world_models": WorldModels, "vae_iwae": IWAE, "autoencoder": Autoencoder,
-    "vib": VIB, "contrastive": Contrastive, "dynamics_distance": DynamicsDistance, "random_conv": RandomConv,
-    "pretrained": Pretrained, "oracle": Oracle,
+    "beta_vae": BetaVAE, "spatial_vae": SpatialVAE, "vq_vae": VQVAE, "world_models": WorldModels, "vae_iwae": IWAE,
+    "autoencoder": Autoencoder, "vib": VIB, "contrastive": Contrastive, "dynamics_distance": DynamicsDistance,
+    "random_conv": RandomConv, "pretrained": Pretrained, "oracle": Oracle,
 }  # fmt: skip
 
 __all__ = [
-    "ENCODERS", "IWAE", "VIB", "Autoencoder", "BetaVAE", "Contrastive", "DynamicsDistance", "Encoder", "Oracle", "Pretrained",
-    "RandomConv", "SpatialVAE", "WorldModels",
+    "ENCODERS", "IWAE", "VIB", "VQVAE", "Autoencoder", "BetaVAE", "Contrastive", "DynamicsDistance", "Encoder", "Oracle",
+    "Pretrained", "RandomConv", "SpatialVAE", "WorldModels",
 ]  # fmt: skip

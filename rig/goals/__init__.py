@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from rig.goals.base import GoalSampler
+from rig.goals.dataset import Dataset
 from rig.goals.flow import Flow
 from rig.goals.frame import IdentityConfig, LatentFrame, SlowConfig, StandardisedConfig, WhitenedConfig
 from rig.goals.gaussian import DescendedGaussian, FullGaussian, Gaussian, StandardNormal
 from rig.goals.mixture import Mixture
+from rig.goals.pixelcnn import PixelCNN
 from rig.goals.visited import Visited
 
 GOALS: dict[str, type[GoalSampler]] = {
     "gaussian": Gaussian, "gaussian_full": FullGaussian, "gaussian_kl": DescendedGaussian, "standard_normal": StandardNormal,
-    "mixture": Mixture, "flow": Flow, "visited": Visited,
+    "mixture": Mixture, "flow": Flow, "visited": Visited, "pixelcnn": PixelCNN,
+    "dataset": Dataset,
 }  # fmt: skip
 
 FRAMES: dict[str, type[Any]] = {
@@ -24,6 +27,6 @@ FRAMES: dict[str, type[Any]] = {
 }
 
 __all__ = [
-    "FRAMES", "GOALS", "DescendedGaussian", "Flow", "FullGaussian", "Gaussian", "GoalSampler", "LatentFrame", "Mixture",
-    "StandardNormal", "Visited",
+    "FRAMES", "GOALS", "Dataset", "DescendedGaussian", "Flow", "FullGaussian", "Gaussian", "GoalSampler", "LatentFrame",
+    "Mixture", "PixelCNN", "StandardNormal", "Visited",
 ]  # fmt: skip

@@ -7,9 +7,24 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from rig.types import Coder
+
 
 class GoalSampler(nn.Module, ABC):
-    """A density p(z) over an encoder's means. Its parameters are buffers, so that `state_dict` holds all of it."""
+    """A density p(z) over an encoder's means. Its `state_dict` holds all of it."""
+
+    def attach(self, encoder: Coder, observed_shape: tuple[int, ...]) -> None:
+        """Be handed the encoder, before anything else, and the shape of what it reads; kept outside `state_dict`.
+
+        Raises ValueError where its codes are not what this draws. Most need nothing of it.
+        """
+        return
+
+    def prepare(self) -> None:
+        """Take in what lies outside the run, such as files; asked of a new one before any frame is collected, never of one whose
+        state is restored. Raises UserError where something is amiss. Most have nothing of the kind.
+        """
+        return
 
     @abstractmethod
     def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
@@ -22,3 +37,7 @@ class GoalSampler(nn.Module, ABC):
     @abstractmethod
     def log_prob(self, latent: Tensor) -> Tensor:
         """log p(z) in nats, f32[B], of codes f32[B, D]."""
+
+    def metrics(self) -> dict[str, float]:
+        """What the last fit came to, for encoder.json; nothing where there is nothing to tell."""
+        return {}

@@ -13,7 +13,7 @@ from rig import tensors
 from rig.goals import GOALS, GoalSampler
 
 DIM = 4
-QUICK: dict[str, dict[str, int]] = {"flow": {"steps": 30}}
+QUICK: dict[str, dict[str, int]] = {"flow": {"steps": 30}, "pixelcnn": {"steps": 5}}
 """Sampler -> settings by which it is fitted in a moment."""
 
 every_sampler = pytest.mark.parametrize("name", GOALS)
@@ -31,9 +31,27 @@ def correlated_codes(count: int = 500, seed: int = 0) -> Tensor:
     return torch.randn(count, DIM, generator=seeded(seed)) @ mix.T + torch.tensor([1.0, -2.0, 0.0, 5.0])
 
 
+class Rounded:
+    """An encoder of pictures of four pixels, and of symbols: each cell's latent is a whole number from -8 to 7."""
+
+    observes, symbols, grid = "frame", 16, (2, 2)
+
+    def encode(self, observed: Tensor) -> Tensor:
+        return observed[..., 0].flatten(1).float() / 8
+
+    def tokens(self, latent: Tensor) -> Tensor:
+        return (latent.round().long().clamp(-8, 7) + 8).view(-1, *self.grid)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        return tokens.flatten(1).float() - 8
+
+
 def make(name: str) -> GoalSampler:
     entry: Any = GOALS[name]
-    return entry(entry.Config(**QUICK.get(name, {})), DIM)
+    sampler = entry(entry.Config(**QUICK.get(name, {})), DIM)
+    sampler.attach(Rounded(), (4, 4, 3))
+    sampler.pictures = torch.arange(48, dtype=torch.uint8).view(12, 2, 2, 1).expand(-1, -1, -1, 3)  # a data set's
+    return sampler
 
 
 def fitted(name: str) -> GoalSampler:

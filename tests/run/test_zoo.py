@@ -1,0 +1,79 @@
+"""Every encoder with every goal sampler that fits it, and with every latent frame: all train and are evaluated on Reach."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rig import build
+from rig.algorithm import collect, represent
+from rig.choices import GROUPS
+from rig.cli_compose import compose
+from rig.config import RunConfig
+from rig.encoders.base import silent
+from rig.errors import UserError
+from rig.evaluate import rollouts, summarise
+from rig.types import Tokens
+from rig.video import write_png
+
+HORIZON, STEPS = 6, 18
+TINY = [
+    "task=reach", f"task.horizon={HORIZON}", f"steps={STEPS}", "random_steps=6", "collect.num_envs=4", "updates_per_step=1",
+    "learner.batch=16", "device=cpu",
+]  # fmt: skip
+SIDES = {"world_models": 64}
+"""Encoder -> the only side of a picture that it takes."""
+QUICK = {"encoder.training.steps": 3, "encoder.training.batch": 8, "goals.steps": 3, "goals.codes": 64}
+
+
+def names(group: str) -> list[str]:
+    return list(GROUPS[group].table)
+
+
+def tiny(encoder: str, goals: str, frame: str, folder: Path) -> RunConfig:
+    """A run of a moment."""
+    chosen = [f"encoder={encoder}", f"goals={goals}", f"frame={frame}", f"task.size={SIDES.get(encoder, 48)}"]
+    chosen += [f"goals.folder={folder}"] if goals == "dataset" else []
+    config = compose([*TINY, *chosen])
+    known = {f"{part}.{f.name}" for part in ("encoder", "goals") for f in fields(getattr(config, part))}
+    quick = [f"{path}={value}" for path, value in QUICK.items() if ".".join(path.split(".")[:2]) in known]
+    return compose([*TINY, *chosen, *quick])
+
+
+def trained(config: RunConfig, envs: dict[str, Any], observed: torch.Tensor) -> dict[str, Any]:
+    """Algorithm 1 from line 2 to the end, and what an evaluation says of it."""
+    representation = build.make_representation(config, envs["collect"])
+    represent(*representation, observed, build.generator_of(config, "collect"), silent)
+    agent = build.make_agent(config, envs["train"], representation)
+    metrics: dict[str, torch.Tensor] = {}
+    while agent.steps < STEPS:
+        metrics |= agent.step()
+    assert metrics and all(bool(value.isfinite()) for value in metrics.values())
+    env = envs["evaluate"]
+    goals = env.sample_goals(2)
+    policy = build.make_policy(config, representation, agent.learner)
+    return summarise(env.task, rollouts(env, policy, goals, env.show(goals), HORIZON))
+
+
+@pytest.mark.parametrize("encoder", [name for name in names("encoder") if name != "pretrained"])
+def test_every_prior_and_frame_goes_with_an_encoder(encoder: str, tmp_path: Path) -> None:
+    config = tiny(encoder, "gaussian", "identity", tmp_path)
+    envs = {stream: build.make_env(config, 0, stream, n) for stream, n in (("collect", 4), ("train", 1), ("evaluate", 2))}
+    blank = build.make_representation(config, envs["collect"]).encoder
+    observed = collect(envs["collect"], blank, 64, 15, 6.0, True, build.generator_of(config, "collect"), silent)
+    for number, picture in enumerate(envs["collect"].random_frames(3)):
+        write_png(tmp_path / f"{number}.png", picture)
+    frames = names("frame")
+    for number, goals in enumerate(names("goals")):
+        config = tiny(encoder, goals, frames[number % len(frames)], tmp_path)
+        if (goals == "pixelcnn" and not isinstance(blank, Tokens)) or (goals == "dataset" and blank.observes == "state"):
+            with pytest.raises(UserError, match=f"goals={goals} with encoder={encoder}: .*; try encoder="):
+                build.make_representation(config, envs["collect"])
+            continue
+        summary = trained(config, envs, observed)
+        assert np.isfinite(summary["latent_distance_mean"]) and 0 <= summary["factors"]["hand"]["final_distance_mean"] < 1, goals
