@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 
 from rig import build
 from rig.algorithm import collect, represent
-from rig.choices import GROUPS
+from rig.choices import GROUPS, find
 from rig.cli_compose import compose
 from rig.config import RunConfig
 from rig.encoders.base import silent
@@ -26,23 +26,31 @@ TINY = [
     "task=reach", f"task.horizon={HORIZON}", f"steps={STEPS}", "random_steps=6", "collect.num_envs=4", "updates_per_step=1",
     "learner.batch=16", "device=cpu",
 ]  # fmt: skip
+BASE = compose(TINY)
 SIDES = {"world_models": 64}
 """Encoder -> the only side of a picture that it takes."""
-QUICK = {"encoder.training.steps": 3, "encoder.training.batch": 8, "goals.steps": 3, "goals.codes": 64}
+QUICK = {"steps": 3, "codes": 64}
+"""Settings of goal samplers that are fitted in a moment; `codes` is another thing in an encoder."""
 
 
 def names(group: str) -> list[str]:
     return list(GROUPS[group].table)
 
 
+def changed(settings: Any, **values: Any) -> Any:
+    """Settings with those of these values that they have."""
+    known = {field.name for field in fields(settings)}
+    return replace(settings, **{name: value for name, value in values.items() if name in known})
+
+
 def tiny(encoder: str, goals: str, frame: str, folder: Path) -> RunConfig:
     """A run of a moment."""
-    chosen = [f"encoder={encoder}", f"goals={goals}", f"frame={frame}", f"task.size={SIDES.get(encoder, 48)}"]
-    chosen += [f"goals.folder={folder}"] if goals == "dataset" else []
-    config = compose([*TINY, *chosen])
-    known = {f"{part}.{f.name}" for part in ("encoder", "goals") for f in fields(getattr(config, part))}
-    quick = [f"{path}={value}" for path, value in QUICK.items() if ".".join(path.split(".")[:2]) in known]
-    return compose([*TINY, *chosen, *quick])
+    base, seeing = BASE, find("encoder", encoder).config
+    training = getattr(seeing, "training", None)
+    seeing = changed(seeing, training=training and replace(training, steps=3, batch=8))
+    drawing = changed(find("goals", goals).config, folder=str(folder), **QUICK)
+    task = replace(base.task, size=SIDES.get(encoder, 48))
+    return replace(base, task=task, encoder=seeing, goals=drawing, frame=find("frame", frame).config)
 
 
 def trained(config: RunConfig, envs: dict[str, Any], observed: torch.Tensor) -> dict[str, Any]:
