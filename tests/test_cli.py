@@ -222,7 +222,7 @@ BAD = [
     (["trian"], "unknown command 'trian'; valid: train, encode, resume, .*; try rig train"),
     (["--verson"], "unrecognized arguments: --verson|.*required"),
     (["train", "task=rech"], "unknown task 'rech'; valid: reach, push, .*; try task=reach"),
-    (["train", "encoder=vae"], "unknown encoder 'vae'; valid: beta_vae, spatial_vae, world_models, .*oracle"),
+    (["train", "encoder=vae"], "unknown encoder 'vae'; valid: beta_vae, spatial_vae, vq_vae, .*oracle"),
     (["train", "encoder=nowhere.at_all:Encoder"], "encoder=nowhere.at_all:Encoder: no module 'nowhere'"),
     (["train", "stepz=3"], "unknown key 'stepz'; valid: .*; try steps=12000"),
     (["train", "steps=many"], "steps must be a whole number, got 'many'; try steps=12000"),

@@ -21,9 +21,9 @@ from rig.errors import UserError
 PRESETS = sorted(path.stem for path in (CONFIGS / "preset").glob("*.yaml"))
 DEFAULTS = {
     "task": "reach",
-    "encoder": "beta_vae",
-    "goals": "gaussian",
-    "frame": "identity",
+    "encoder": "spatial_vae",
+    "goals": "gaussian_full",
+    "frame": "slow",
     "reward": "latent_distance",
     "relabel": "rig",
     "learner": "td3",

@@ -32,7 +32,7 @@ TINY = (
     "checkpoint.keep=0", f"evaluation.every={EVALUATE_EVERY}", "evaluation.episodes=2", "evaluation.final_episodes=3",
     "collect.frames=100", "collect.length=10", "collect.num_envs=4", "evaluation.probe_states=0",
 )  # fmt: skip
-PIXELS = (*TINY, "task=reach", "encoder=beta_vae", "encoder.training.steps=4")
+PIXELS = (*TINY, "task=reach", "encoder=beta_vae", "goals=gaussian", "frame=identity", "encoder.training.steps=4")
 WIDE = (*PIXELS, "num_envs=2")
 STATE = (*TINY, "task=push", "encoder=oracle", "frame=slow")
 OVERLAPPED = (*PIXELS, "run.overlap=true")
