@@ -17,6 +17,7 @@ from rig.goals.base import GoalSampler
 from rig.goals.frame import LatentFrame
 from rig.learners.base import Learner
 from rig.online import Online
+from rig.probe import active_units
 from rig.replay.relabel import RelabelConfig
 from rig.replay.ring import Ring, Sample
 from rig.rewards import Reward
@@ -114,7 +115,7 @@ def represent(
     goals.fit(latent, weight)
     frame.fit(latent.unflatten(0, observed.shape[:2]), generator)
     reward.fit(frame(latent).unflatten(0, observed.shape[:2]), frame.weight, generator)
-    metrics = {**metrics, **goals.metrics()}
+    metrics = {**metrics, "active_units": active_units(latent), **goals.metrics()}
     if weight is not None:
         metrics["skew_effective_share"] = float(effective_share(weight))
     return Represented(metrics, latent, weight)

@@ -23,6 +23,11 @@ class Probe(NamedTuple):
     """The same R² for linear least squares: near `r2` where the code is not folded."""
 
 
+def active_units(latent: Tensor) -> int:
+    """How many latents of codes f32[M, D] carry information: a variance above 0.01 (Burda et al. 2016)."""
+    return int((latent.var(0) > 0.01).sum())
+
+
 def _r2(error: Tensor, truth: Tensor) -> Tensor:
     return 1 - error.square().mean(0) / truth.var(0, correction=0).clamp(min=1e-12)
 

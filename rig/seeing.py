@@ -15,7 +15,6 @@ from rig.build import Representation
 from rig.config import RunConfig
 from rig.diagnose import distance_agreement, drawn, moving_pixels, two_sample_gap
 from rig.encoders.base import in_chunks
-from rig.encoders.training import active_units
 from rig.log import Bar
 from rig.probe import linear_r2, probe
 from rig.report import describe_code, describe_frame
@@ -89,9 +88,8 @@ def measure(
         moving = moving_pixels(observed[some], in_chunks(encoder.decode, latent[some]))
         if moving is not None:
             found |= {"moving_r2": moving.r2, "moving_share": moving.share}
-    found["active_units"] = represented.metrics.get("active_units", active_units(represented.latent))
     found |= _hold_against_prior(config.evaluation.probe_states, representation, represented, generator)
-    print(describe_code(found, encoder.latent_dim), file=sys.stderr)
+    print(describe_code({**represented.metrics, **found}, encoder.latent_dim), file=sys.stderr)
     return found
 
 

@@ -201,7 +201,8 @@ def train_reach(size: Size) -> Iterator[Row]:
     Against SB3's TD3 and HerReplayBuffer over an environment that encodes each frame, with the same encoder, sizes, batch and
     updates a step.
     """
-    config = compose(["encoder=beta_vae", "goals=gaussian", "frame=identity", "device=cpu", "learner.compile=on", "learner.precision=auto"])
+    parts = ["encoder=beta_vae", "goals=gaussian", "frame=identity"]
+    config = compose([*parts, "device=cpu", "learner.compile=on", "learner.precision=auto"])
     agent = warmed_agent(config, (size.turns + 1) * size.env_steps)
 
     def mine() -> int:

@@ -67,7 +67,7 @@ def test_the_representation_is_fitted_in_order() -> None:
     encoder, goals, frame, reward = Centroid(), Numbered(), LatentFrame(StandardisedConfig(), 1), Noted(LatentDistanceConfig())
     observed = collect(PointLine(), encoder, 90, 4, 3.0, True, seeded(0), silent)
     found = represent(encoder, goals, frame, reward, observed, seeded(1), silent)
-    assert found.metrics == {"reconstruction": 0.25} and found.weight is None
+    assert found.metrics == {"reconstruction": 0.25, "active_units": 1} and found.weight is None
     assert torch.equal(encoder.fitted, observed.flatten(0, 1))
     latent = encoder.encode(observed.flatten(0, 1))
     assert torch.equal(found.latent, latent)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rig.probe import linear_r2, probe
+from rig.probe import active_units, linear_r2, probe
 
 STEPS = 300
 
@@ -77,3 +77,8 @@ def test_linear_r2_is_judged_on_rows_that_it_was_not_fitted_to() -> None:
     assert linear_r2(latent, state)[0] < 0
     memorised = linear_r2(uniform(100, 70, 1), uniform(100, 2, 2))  # 71 coefficients for 80 rows
     assert max(memorised) < 0
+
+
+def test_active_units_are_those_whose_mean_moves() -> None:
+    spread = torch.tensor([1.0, 0.2, 0.05, 0.0])
+    assert active_units(torch.randn(2000, 4, generator=seeded(0)) * spread + 7) == 2

@@ -10,7 +10,7 @@ from torch import Tensor
 from rig.encoders.base import Encoder, Report, in_chunks
 from rig.encoders.dense import dense_decoder, dense_trunk
 from rig.encoders.standardise import Standardise
-from rig.encoders.training import Training, active_units, descend
+from rig.encoders.training import Training, descend
 from rig.nets import initialise, mixed_precision
 
 
@@ -47,8 +47,7 @@ class Autoencoder(Encoder):
         """See Encoder."""
         frames = episodes.flatten(0, 1)
         self.standardise.fit(frames)
-        metrics = self._train_on(frames, None, self.config.training, generator, report)
-        return {**metrics, "active_units": active_units(self.encode(frames))}
+        return self._train_on(frames, None, self.config.training, generator, report)
 
     def refit(
         self, observed: Tensor, weight: Tensor | None, steps: int, generator: torch.Generator, report: Report

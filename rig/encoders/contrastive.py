@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from rig.encoders.base import Encoder, Report, in_chunks
 from rig.encoders.dense import dense_trunk
 from rig.encoders.standardise import Standardise
-from rig.encoders.training import Pairs, Training, active_units, descend
+from rig.encoders.training import Pairs, Training, descend
 from rig.nets import initialise, mixed_precision
 
 
@@ -46,9 +46,9 @@ class Contrastive(Encoder):
 
     def fit(self, episodes: Tensor, generator: torch.Generator, report: Report) -> dict[str, float]:
         """See Encoder. The loss is in nats; knowing nothing costs the logarithm of the batch."""
-        config, frames = self.config, episodes.flatten(0, 1)
+        config = self.config
         pairs = Pairs(episodes, 1, config.window)
-        self.standardise.fit(frames)
+        self.standardise.fit(episodes.flatten(0, 1))
 
         def loss(index: Tensor, step: int) -> dict[str, Tensor]:
             now, later, _ = pairs.draw(index, generator)
@@ -61,7 +61,7 @@ class Contrastive(Encoder):
 
         metrics = descend(self, loss, pairs.count, config.training, generator, report)
         self.version += 1
-        return {**metrics, "active_units": active_units(self.encode(frames))}
+        return metrics
 
     @torch.no_grad()
     def encode(self, observed: Tensor) -> Tensor:

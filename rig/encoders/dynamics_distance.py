@@ -10,7 +10,7 @@ from torch import Tensor
 from rig.encoders.base import Encoder, Report, in_chunks
 from rig.encoders.dense import dense_trunk
 from rig.encoders.standardise import Standardise
-from rig.encoders.training import Pairs, Training, active_units, descend
+from rig.encoders.training import Pairs, Training, descend
 from rig.nets import initialise, mixed_precision
 
 
@@ -48,9 +48,9 @@ class DynamicsDistance(Encoder):
 
     def fit(self, episodes: Tensor, generator: torch.Generator, report: Report) -> dict[str, float]:
         """See Encoder. `steps_error` is the mean absolute error of a distance, in env steps."""
-        config, frames = self.config, episodes.flatten(0, 1)
+        config = self.config
         pairs = Pairs(episodes, 1, config.span)
-        self.standardise.fit(frames)
+        self.standardise.fit(episodes.flatten(0, 1))
 
         def loss(index: Tensor, step: int) -> dict[str, Tensor]:
             now, later, gap = pairs.draw(index, generator)
@@ -63,7 +63,7 @@ class DynamicsDistance(Encoder):
 
         metrics = descend(self, loss, pairs.count, config.training, generator, report)
         self.version += 1
-        return {**metrics, "active_units": active_units(self.encode(frames))}
+        return metrics
 
     @torch.no_grad()
     def encode(self, observed: Tensor) -> Tensor:

@@ -56,8 +56,8 @@ class PCA(nn.Module):
         self.register_buffer("axes", torch.eye(features, self.dim))
         self.register_buffer("scale", torch.ones(()))
 
-    def fit(self, features: Tensor) -> int:
-        """Take mean, axes and scale from features f32[M, F], in float64; how many components vary (variance above 0.01).
+    def fit(self, features: Tensor) -> None:
+        """Take mean, axes and scale from features f32[M, F], in float64.
 
         Raises UserError where the frames are too few, or all the same.
         """
@@ -78,7 +78,6 @@ class PCA(nn.Module):
             raise UserError("every training frame has the same features: the camera sees nothing that moves; see `rig doctor`")
         self.mean.copy_(mean)
         self.scale.copy_(scale)
-        return int(((codes / scale).square().mean(0) > 0.01).sum())
 
     def forward(self, features: Tensor) -> Tensor:
         """Codes f32[B, D]."""

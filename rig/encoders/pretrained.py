@@ -87,9 +87,9 @@ class Pretrained(Encoder):
         for chunk in frames.split(ROWS):
             found.append(self.features(chunk))
             report(len(found), -(-len(frames) // ROWS), {})
-        active = self.pca.fit(torch.cat(found))
+        self.pca.fit(torch.cat(found))
         self.version += 1
-        return {"active_units": active}
+        return {}
 
     @torch.no_grad()
     def encode(self, observed: Tensor) -> Tensor:

@@ -52,10 +52,10 @@ class RandomConv(Encoder):
         """Take the standardisation from frames u8[E, T, H, W, 3], and the principal components from a sample of them."""
         frames = episodes.flatten(0, 1)
         self.standardise.fit(frames)
-        active = self.pca.fit(in_chunks(self.features, sampled(frames, generator)))
+        self.pca.fit(in_chunks(self.features, sampled(frames, generator)))
         self.version += 1
         report(1, 1, {})
-        return {"active_units": active}
+        return {}
 
     @torch.no_grad()
     def encode(self, observed: Tensor) -> Tensor:

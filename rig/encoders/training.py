@@ -76,11 +76,6 @@ class Pairs:
         return self.episodes[episode, first], self.episodes[episode, first + gap], gap.float()
 
 
-def active_units(latent: Tensor) -> int:
-    """How many latents of codes f32[M, D] carry information: a variance above 0.01 (Burda et al. 2016)."""
-    return int((latent.var(0) > 0.01).sum())
-
-
 def descend(
     module: nn.Module, loss: Loss, count: int, training: Training, generator: torch.Generator, report: Report,
     weight: Tensor | None = None,

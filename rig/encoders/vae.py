@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from rig.encoders.base import Encoder, Report, in_chunks
 from rig.encoders.posterior import Posterior, log_standard_normal
 from rig.encoders.standardise import Standardise
-from rig.encoders.training import Training, active_units, descend
+from rig.encoders.training import Training, descend
 from rig.nets import mixed_precision
 
 
@@ -82,8 +82,7 @@ class VAE(Encoder):
         """See Encoder."""
         frames = episodes.flatten(0, 1)
         self.standardise.fit(frames, self.training_settings.standardise)
-        metrics = self.train_on(frames, self.training_settings, generator, report)
-        return {**metrics, "active_units": active_units(self.encode(frames))}
+        return self.train_on(frames, self.training_settings, generator, report)
 
     def refit(
         self, observed: Tensor, weight: Tensor | None, steps: int, generator: torch.Generator, report: Report

@@ -11,7 +11,6 @@ from rig.encoders.base import Encoder, Report, in_chunks
 from rig.encoders.dense import doublings, grid_of, halvings
 from rig.encoders.standardise import Standardise
 from rig.encoders.training import Training, descend
-from rig.encoders.vae import active_units
 from rig.nets import initialise, mixed_precision
 
 
@@ -153,14 +152,12 @@ class VQVAE(Encoder):
         every = torch.ones(self.symbols, dtype=torch.bool, device=frames.device)
         self.codebook.begin(every, vectors, torch.ones_like(vectors[:, 0]), generator)
         metrics = self.train_on(frames, self.config.training, generator, report)
-        latent = self.encode(frames)
-        share = self.tokens(latent).flatten().bincount(minlength=self.symbols).double()
+        share = self.tokens(self.encode(frames)).flatten().bincount(minlength=self.symbols).double()
         share = share / share.sum()
         return {
             **metrics,
             "codes_in_use": float((share > 0).double().mean()),
             "perplexity": float(torch.special.entr(share).sum().exp()),
-            "active_units": active_units(latent),
         }
 
     def refit(

@@ -193,4 +193,3 @@ def test_fitting_reports_its_progress_and_closes_with_finite_metrics(name: str) 
     assert calls and calls[-1][0] == calls[-1][1]
     assert [done for done, _ in calls] == sorted({done for done, _ in calls})
     assert all(math.isfinite(value) for value in metrics.values())
-    assert 0 <= metrics["active_units"] <= encoder.latent_dim

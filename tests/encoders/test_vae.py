@@ -13,7 +13,7 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from rig.encoders.posterior import DiagonalGaussian, FullGaussian
 from rig.encoders.standardise import Standardise
-from rig.encoders.training import active_units, learning_rate_share, minibatches
+from rig.encoders.training import learning_rate_share, minibatches
 from rig.encoders.vae import VAE, VAETraining
 from rig.errors import UserError
 from rig.nets import trains_in_bfloat16
@@ -313,8 +313,3 @@ def test_a_bernoulli_likelihood_is_the_cross_entropy_of_pixels(standardise: bool
     assert torch.equal(model.decode(torch.zeros(2, 2)), torch.full((2, 8, 8, 3), round(255 * float(chance)), dtype=torch.uint8))
     expected = -(pixels * chance.log() + (1 - pixels) * (1 - chance).log()).flatten(1).sum(1)
     torch.testing.assert_close(model.log_density(frames, 3, seeded(0)), -expected, rtol=1e-4, atol=0)
-
-
-def test_active_units_are_those_whose_mean_moves() -> None:
-    spread = torch.tensor([1.0, 0.2, 0.05, 0.0])
-    assert active_units(torch.randn(2000, 4, generator=seeded(0)) * spread + 7) == 2
