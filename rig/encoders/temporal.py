@@ -42,7 +42,8 @@ class Temporal(Encoder):
             now, later, gap = pairs.draw(index, generator)
             with mixed_precision(training.precision, now.device):
                 codes = self.trunk(self.standardise(torch.cat((now, later))).contiguous())
-            return self.pair_loss(*codes.float().chunk(2), gap)
+            one, other = codes.float().chunk(2)
+            return self.pair_loss(one, other, gap)
 
         metrics = descend(self, loss, pairs.count, training, generator, report)
         self.version += 1
