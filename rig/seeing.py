@@ -108,10 +108,12 @@ def _probe_states(
         line = f"  {name}: R² {p.r2:.4f}, median error {p.median_error:.4f} {unit} (linear R² {p.linear_r2:.3f})"
         print(line, file=sys.stderr)
     coordinates = frame(latent)
-    linear = zip(env.task.state_names, linear_r2(coordinates, truth), strict=True)
-    print(describe_frame(frame.spectrum, frame.weight, list(linear), config.frame.name), file=sys.stderr)
+    linear = dict(zip(env.task.state_names, linear_r2(coordinates, truth), strict=True))
+    print(describe_frame(frame.spectrum, frame.weight, list(linear.items()), config.frame.name), file=sys.stderr)
     agreement = distance_agreement(coordinates, frame.weight, state, env.task, generator)
-    return observed, latent, {"probe": {name: p._asdict() for name, p in probes.items()}, **agreement._asdict()}
+    probed = {name: p._asdict() for name, p in probes.items()}
+    framed = {name: {"r2": r2} for name, r2 in linear.items()}
+    return observed, latent, {"probe": probed, "frame": framed, "coordinates": frame.dim, **agreement._asdict()}
 
 
 def _hold_against_prior(

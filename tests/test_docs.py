@@ -27,6 +27,6 @@ def test_the_encoder_in_the_docs_trains_and_is_evaluated(tmp_path: Path, monkeyp
     assert result["encoder"] == "my_encoders:PCA"
     assert len(result["per_episode"]) == 2
     seen = json.loads((tmp_path / "run" / "encoder.json").read_text())
-    assert seen["probe"]["hand_x"]["r2"] > 0.8
+    assert seen["probe"]["hand_x"]["r2"] > 0.8 and 0 < seen["frame"]["hand_x"]["r2"] <= 1 <= seen["coordinates"] <= 8
     assert seen["near_spearman"] > 0.2 and 1 <= seen["active_units"] <= 8 and 0.4 < seen["goal_gap"] <= 1
     assert "moving_r2" not in seen  # it decodes nothing
