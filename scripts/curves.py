@@ -2,6 +2,7 @@
 
     python scripts/curves.py gather docs/results/reach.csv runs/reach_s0 runs/reach_s1 runs/reach_s2
     python scripts/curves.py probes docs/results/probes.csv runs/*   # what their encoders see, also as a table
+    python scripts/curves.py encoders docs/results/encoders.csv runs/*   # all that is measured of them
     python scripts/curves.py table docs/results/reach.csv --metric hand_distance --steps 0 4000 12000
     python scripts/curves.py plot docs/results/reach.png docs/results/reach.csv … --metric hand_distance
 """
@@ -48,6 +49,36 @@ def probes(out: Path, runs: Sequence[Path]) -> str:
         factors = ", ".join(f"{name} {found['r2']:.4f} ({found['median_error']:.4f})" for name, found in seen.items())
         lines.append(f"| {part['task']} | {part['encoder']} | {factors} |")
     _write(out, rows)
+    return "\n".join(lines)
+
+
+def encoders(out: Path, runs: Sequence[Path]) -> str:
+    """Write what every run's encoder.json says of its encoder to one file, a row a run; returns a Markdown table of the gist.
+
+    Of R² it has the least of any state factor: by a perceptron from the code, and by least squares from the agent's coordinates.
+    """
+    rows: list[dict[str, str]] = []
+    columns = ["task", "encoder", "frame", "coordinates", "least R², perceptron", "least R², coordinates"]
+    columns += ["rank correlation: all, near", "moving pixels R²", "prior gap", "goal gap"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for run in runs:
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        part = {group: config[group]["name"] for group in ("task", "encoder", "frame")}
+        seen = json.loads((run / "encoder.json").read_text())
+        least = {group: min(found["r2"] for found in seen[group].values()) for group in ("probe", "frame")}
+        numbers = {name: value for name, value in seen.items() if isinstance(value, int | float)}
+        factors = {
+            f"{group}.{factor}.{name}": value
+            for group in ("probe", "frame") for factor, found in seen[group].items() for name, value in found.items()
+        }  # fmt: skip
+        rows.append({**_origin(run), **part, **{name: str(value) for name, value in (numbers | factors).items()}})
+        moving = f"{seen['moving_r2']:.3f}" if "moving_r2" in seen else "–"
+        lines.append(
+            f"| {' | '.join(part.values())} | {seen['coordinates']} | {least['probe']:.3f} | {least['frame']:.3f} | "
+            f"{seen['spearman']:.2f}, {seen['near_spearman']:.2f} | {moving} | {seen['prior_gap']:.2f} | {seen['goal_gap']:.2f} |"
+        )
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    _write(out, [{name: row.get(name, "") for name in names} for row in rows])
     return "\n".join(lines)
 
 
@@ -132,7 +163,7 @@ def plot(out: Path, paths: Sequence[Path], metric: str, title: str, published: P
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("gather", "probes", "table", "plot"):
+    for name in ("gather", "probes", "encoders", "table", "plot"):
         command = commands.add_parser(name)
         if name != "table":
             command.add_argument("out", type=Path)
@@ -148,6 +179,8 @@ def main() -> None:
         gather(arguments.out, arguments.inputs)
     elif arguments.command == "probes":
         print(probes(arguments.out, arguments.inputs))
+    elif arguments.command == "encoders":
+        print(encoders(arguments.out, arguments.inputs))
     elif arguments.command == "table":
         print(table(arguments.inputs, arguments.metric, arguments.steps))
     else:

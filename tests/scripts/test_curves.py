@@ -59,3 +59,23 @@ def test_what_encoders_see_becomes_one_file_and_a_table(curves: ModuleType, tmp_
     head, first, second = (tmp_path / "probes.csv").read_text().splitlines()
     assert head == "seed,commit,command,task,encoder,factor,r2,median_error,linear_r2"
     assert first == "3,abc,rig train seed=3,push,beta_vae,hand_x,0.99,0.002,0.5" and second.startswith("3,abc,")
+
+
+def test_what_is_measured_of_encoders_becomes_one_file_and_a_table(curves: ModuleType, tmp_path: Path) -> None:
+    runs: list[Path] = []
+    for number, name in enumerate(("beta_vae", "oracle")):
+        run = a_run(tmp_path / name, number, {})
+        (run / "config.yaml").write_text(f"task: {{name: push}}\nencoder: {{name: {name}}}\nframe: {{name: slow}}\n")
+        seen = {
+            "probe": {"hand_x": {"r2": 0.99}, "puck_x": {"r2": 0.95 + number / 25}},
+            "frame": {"hand_x": {"r2": 0.9}, "puck_x": {"r2": 0.8}}, "coordinates": 4,
+            "spearman": 0.5, "near_spearman": 0.25, "prior_gap": 0.75, "goal_gap": 0.6, "collect_reset": "start",
+        }  # fmt: skip
+        (run / "encoder.json").write_text(json.dumps(seen | ({} if number else {"moving_r2": 0.875, "kl": 3.0})))
+        runs.append(run)
+    lines = curves.encoders(tmp_path / "encoders.csv", runs).splitlines()
+    assert lines[-2] == "| push | beta_vae | slow | 4 | 0.950 | 0.800 | 0.50, 0.25 | 0.875 | 0.75 | 0.60 |"
+    assert lines[-1] == "| push | oracle | slow | 4 | 0.990 | 0.800 | 0.50, 0.25 | – | 0.75 | 0.60 |"
+    head, first, second = (tmp_path / "encoders.csv").read_text().splitlines()
+    assert head.startswith("seed,commit,command,task,encoder,frame,coordinates,spearman,") and "probe.puck_x.r2" in head
+    assert len(head.split(",")) == len(first.split(",")) == len(second.split(","))
