@@ -129,7 +129,9 @@ def cell(values: Sequence[float]) -> str:
     return f"{mean:.4f}{spread} ({len(values)})"
 
 
-def plot(out: Path, paths: Sequence[Path], metric: str, title: str, published: Published | None = None) -> None:
+def plot(
+    out: Path, paths: Sequence[Path], metric: str, title: str, published: Published | None = None, unit: str = "m"
+) -> None:
     """One line a file, shaded by its 95 % interval from three seeds on; dashed where not all of its seeds have come that far.
 
     What is published of it is marked by crosses.
@@ -153,7 +155,7 @@ def plot(out: Path, paths: Sequence[Path], metric: str, title: str, published: P
         axes.plot(list(rest), list(rest.values()), "--", linewidth=1, color=line.get_color())
     for label, points in (published or {}).items():
         axes.plot(list(points), list(points.values()), "x:", color="black", label=f"{label}, published")
-    axes.set(xlabel="env steps", ylabel=metric.replace("_", " ") + " (m)", title=title)
+    axes.set(xlabel="env steps", ylabel=f"{metric.replace('_', ' ')} ({unit})", title=title)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend()
@@ -174,6 +176,7 @@ def main() -> None:
             command.add_argument("--steps", type=int, nargs="+", required=True)
         if name == "plot":
             command.add_argument("--title", default="")
+            command.add_argument("--unit", default="m")
     arguments = parser.parse_args()
     if arguments.command == "gather":
         gather(arguments.out, arguments.inputs)
@@ -184,7 +187,7 @@ def main() -> None:
     elif arguments.command == "table":
         print(table(arguments.inputs, arguments.metric, arguments.steps))
     else:
-        plot(arguments.out, arguments.inputs, arguments.metric, arguments.title)
+        plot(arguments.out, arguments.inputs, arguments.metric, arguments.title, unit=arguments.unit)
 
 
 if __name__ == "__main__":

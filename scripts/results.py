@@ -126,7 +126,7 @@ def report(table: dict[str, Any], runs: Sequence[Run], out: Path) -> None:
         files = [out / f"{curve}.csv" for curve in figure["curves"]]
         if all(file.is_file() for file in files):
             published: Published = figure.get("published", {})
-            plot(out / f"{name}.png", files, figure["metric"], figure["title"], published)
+            plot(out / f"{name}.png", files, figure["metric"], figure["title"], published, figure.get("unit", "m"))
             print(out / f"{name}.png")
 
 
