@@ -106,7 +106,13 @@ def make_representation(config: RunConfig, env: Any) -> Representation:
         raise UserError(f"goals={config.goals.name} with encoder={config.encoder.name}: {error}") from error
     goals = goals.to(device)
     reward_class: Any = find("reward", config.reward.name).entry
-    return Representation(encoder, goals, frame, reward_class(config.reward).to(device))
+    reward = reward_class(config.reward).to(device)
+    try:
+        reward.attach(encoder, goals, frame)
+    except ValueError as error:
+        parts = f"encoder={config.encoder.name} goals={config.goals.name}"
+        raise UserError(f"reward={config.reward.name} with {parts}: {error}") from error
+    return Representation(encoder, goals, frame, reward)
 
 
 def make_learner(config: RunConfig, latent_dim: int, action_dim: int) -> Learner:

@@ -49,6 +49,34 @@ class Coder(Protocol):
         ...
 
 
+class Picturer(Protocol):
+    """What makes pictures of codes: an encoder, for those who know no more of one."""
+
+    can_decode: bool
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Pictures u8[B, H, W, 3] of codes f32[B, D]."""
+        ...
+
+
+class Density(Protocol):
+    """How probable codes are: a goal sampler, for those who know no more of one."""
+
+    has_density: bool
+
+    def log_prob(self, latent: Tensor) -> Tensor:
+        """log p(z) in nats, f32[B], of codes f32[B, D]."""
+        ...
+
+
+class Coordinates(Protocol):
+    """The way back from agent coordinates to codes: a latent frame, for those who know no more of one."""
+
+    def invert(self, coordinates: Tensor) -> Tensor:
+        """Codes f32[B, D] that have these agent coordinates f32[B, K]."""
+        ...
+
+
 @runtime_checkable
 class Tokens(Protocol):
     """The map between codes f32[B, D] and grids of symbols, of an encoder whose code is made of them."""

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from rig import tensors
+from rig.goals.frame import LatentFrame, WhitenedConfig
+from rig.goals.gaussian import FullGaussian, FullGaussianConfig
 from rig.nets import initialise
 from rig.rewards import (
     REWARDS,
@@ -14,8 +16,12 @@ from rig.rewards import (
     CosineConfig,
     LatentDistance,
     LatentDistanceConfig,
+    LogProb,
+    LogProbConfig,
     Mahalanobis,
     MahalanobisConfig,
+    Pixel,
+    PixelConfig,
     Reciprocal,
     ReciprocalConfig,
     Reward,
@@ -32,8 +38,24 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+class Seen:
+    """A representation of four numbers whose pictures are of four pixels, as bright as the numbers are large."""
+
+    can_decode = has_density = True
+
+    def decode(self, latent: torch.Tensor) -> torch.Tensor:
+        return (latent * 20 + 128).clamp(0, 255).round().to(torch.uint8).view(-1, 2, 2, 1).expand(-1, -1, -1, 3)
+
+    def log_prob(self, latent: torch.Tensor) -> torch.Tensor:
+        return -0.5 * latent.square().sum(1) - 2
+
+    def invert(self, coordinates: torch.Tensor) -> torch.Tensor:
+        return 2 * coordinates
+
+
 def default(name: str) -> Reward:
     reward = REWARDS[name](REWARDS[name].Config())
+    reward.attach(Seen(), Seen(), Seen())
     reward.resize(4, torch.device("cpu"))
     initialise(reward, seeded(3))
     return reward
@@ -80,6 +102,36 @@ def test_other_norms_of_the_difference() -> None:
     for norm, value in expected.items():
         found = LatentDistance(LatentDistanceConfig(norm=norm))(latent, torch.zeros(2, 2), weight)
         torch.testing.assert_close(found, torch.tensor([value, 0.0]))
+
+
+def test_the_pixel_reward_is_the_error_of_what_is_decoded() -> None:
+    reward = Pixel(PixelConfig())
+    reward.attach(Seen(), Seen(), Seen())
+    latent, goal = torch.tensor([[0.0, 0.0, 0.0, 0.0]]), torch.tensor([[1.0, 0.0, 0.0, -1.0]])  # 40 levels either way, twice
+    torch.testing.assert_close(reward(latent, goal, torch.zeros(4)), torch.tensor([-40 / 255 / 2**0.5]))
+
+
+def test_the_log_probability_is_half_the_squared_mahalanobis_distance_under_a_gaussian() -> None:
+    episodes = torch.randn(3, 40, 2, generator=seeded(0)) @ torch.tensor([[2.0, 0.3], [0.0, 0.5]]) + 4
+    frame, goals = LatentFrame(WhitenedConfig(), 2), FullGaussian(FullGaussianConfig(), 2)
+    frame.fit(episodes, seeded(0))
+    goals.fit(episodes.flatten(0, 1))
+    coordinates = frame(episodes.flatten(0, 1)).view(3, 40, 2)
+    reward, reference = LogProb(LogProbConfig()), Mahalanobis(MahalanobisConfig())
+    reward.attach(Seen(), goals, frame)
+    for each in (reward, reference):
+        each.fit(coordinates, torch.ones(2), seeded(1))
+    latent, goal = coordinates[0], coordinates[1]
+    expected = -0.5 * reference(latent, goal, torch.ones(2)).square()
+    torch.testing.assert_close(reward(latent, goal, torch.zeros(2)), expected, rtol=1e-3, atol=1e-3)
+    assert float(reward(goal, goal, torch.ones(2)).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize(("name", "missing"), [("pixel", "can_decode"), ("log_prob", "has_density")])
+def test_a_reward_that_needs_what_is_not_there_is_refused(name: str, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Seen, missing, False)
+    with pytest.raises(ValueError, match=r"it (compares pictures|needs a density).*; try "):
+        default(name)
 
 
 def test_the_sparse_threshold_is_a_quantile_of_the_distances_that_were_seen() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,12 @@ from rig.types import Coder
 
 
 class GoalSampler(nn.Module, ABC):
-    """A density p(z) over an encoder's means. Its `state_dict` holds all of it."""
+    """A density p(z) over an encoder's means. Its `state_dict` holds all of it.
+
+    `has_density` says whether `log_prob` is the logarithm of a density of codes, not of a probability of something else.
+    """
+
+    has_density: ClassVar[bool] = True
 
     def attach(self, encoder: Coder, observed_shape: tuple[int, ...]) -> None:
         """Be handed the encoder, before anything else, and the shape of what it reads; kept outside `state_dict`.

@@ -124,6 +124,11 @@ class LatentFrame(nn.Module):
         self.matrix.copy_(matrix)
         self.offset.copy_(codes.mean(0) - torch.linalg.pinv(matrix) @ target.mean(0))
 
+    def invert(self, coordinates: Tensor) -> Tensor:
+        """Codes f32[B, D] that have these coordinates f32[B, K]: where they are many, the nearest to the frame's offset."""
+        matrix = self.matrix
+        return self.offset + coordinates @ torch.linalg.solve_ex(matrix @ matrix.T, matrix)[0]
+
     def forward(self, latent: Tensor) -> Tensor:
         """Agent coordinates f32[B, K] of encoder means f32[B, D]."""
         return (latent - self.offset) @ self.matrix.T

@@ -123,6 +123,7 @@ class PixelCNN(GoalSampler):
     """
 
     Config = PixelCNNConfig
+    has_density = False
     net: Causal
     held_out: Tensor
 

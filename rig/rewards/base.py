@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from rig.types import Coordinates, Density, Picturer
+
 
 def weighted_distance(latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
     """‖W(u - u_g)‖ f32[B] of agent coordinates u and u_g f32[B, K], W = diag(weight f32[K])."""
@@ -29,6 +31,13 @@ class Reward(nn.Module, ABC):
 
         `weight` is the frame's: all ones but for slow.
         """
+
+    def attach(self, encoder: Picturer, goals: Density, frame: Coordinates) -> None:
+        """Be handed the rest of the representation, before anything else; kept outside `state_dict`.
+
+        Raises ValueError where it has not what this reward needs. Most need nothing of it.
+        """
+        return
 
     def resize(self, dim: int, device: torch.device) -> None:
         """Make room for `dim` agent coordinates on a device, as before loading the state of a fitted reward."""

@@ -71,6 +71,20 @@ def test_a_frame_is_affine_and_survives_a_file(name: str) -> None:
     assert torch.equal(other.weight, frame.weight) and torch.equal(other.spectrum, frame.spectrum)
 
 
+@every_frame
+def test_coordinates_lead_back_to_a_code_that_has_them(name: str) -> None:
+    codes, _ = mixed_sources()
+    settings: Any = FRAMES[name]
+    frame = fitted(settings(keep=2) if name == "slow" else settings(), codes)
+    coordinates = frame(codes[0])
+    found = frame.invert(coordinates)
+    torch.testing.assert_close(frame(found), coordinates, rtol=1e-3, atol=1e-4)
+    near, far = (found - frame.offset).norm(dim=1), (codes[0] - frame.offset).norm(dim=1)
+    assert bool((near <= far * 1.001 + 1e-4).all())  # of all that have them, the nearest to the offset
+    if name != "slow":
+        torch.testing.assert_close(found, codes[0], rtol=1e-3, atol=1e-3)
+
+
 def test_identity_changes_nothing() -> None:
     codes, _ = mixed_sources()
     frame = fitted(IdentityConfig(), codes)
