@@ -1,4 +1,4 @@
-"""Every encoder with every goal sampler that fits it, and with every latent frame: all train and are evaluated on Reach."""
+"""Every encoder with every goal sampler that fits it, and with every frame and reward: all train and are evaluated on Reach."""
 
 from __future__ import annotations
 
@@ -43,14 +43,15 @@ def changed(settings: Any, **values: Any) -> Any:
     return replace(settings, **{name: value for name, value in values.items() if name in known})
 
 
-def tiny(encoder: str, goals: str, frame: str, folder: Path) -> RunConfig:
+def tiny(encoder: str, goals: str, frame: str, reward: str, folder: Path) -> RunConfig:
     """A run of a moment."""
     base, seeing = BASE, find("encoder", encoder).config
     training = getattr(seeing, "training", None)
     seeing = changed(seeing, training=training and replace(training, steps=3, batch=8))
     drawing = changed(find("goals", goals).config, folder=str(folder), **QUICK)
     task = replace(base.task, size=SIDES.get(encoder, 48))
-    return replace(base, task=task, encoder=seeing, goals=drawing, frame=find("frame", frame).config)
+    rewarding = changed(find("reward", reward).config, steps=3)
+    return replace(base, task=task, encoder=seeing, goals=drawing, frame=find("frame", frame).config, reward=rewarding)
 
 
 def trained(config: RunConfig, envs: dict[str, Any], observed: torch.Tensor) -> dict[str, Any]:
@@ -69,16 +70,17 @@ def trained(config: RunConfig, envs: dict[str, Any], observed: torch.Tensor) -> 
 
 
 @pytest.mark.parametrize("encoder", [name for name in names("encoder") if name != "pretrained"])
-def test_every_prior_and_frame_goes_with_an_encoder(encoder: str, tmp_path: Path) -> None:
-    config = tiny(encoder, "gaussian", "identity", tmp_path)
+def test_every_prior_frame_and_reward_goes_with_an_encoder(encoder: str, tmp_path: Path) -> None:
+    config = tiny(encoder, "gaussian", "identity", "latent_distance", tmp_path)
     envs = {stream: build.make_env(config, 0, stream, n) for stream, n in (("collect", 4), ("train", 1), ("evaluate", 2))}
     blank = build.make_representation(config, envs["collect"]).encoder
     observed = collect(envs["collect"], blank, 64, 15, 6.0, True, build.generator_of(config, "collect"), silent)
     for number, picture in enumerate(envs["collect"].random_frames(3)):
         write_png(tmp_path / f"{number}.png", picture)
-    frames = names("frame")
+    frames, rewards = names("frame"), [name for name in names("reward") if blank.can_decode or name != "pixel"]
     for number, goals in enumerate(names("goals")):
-        config = tiny(encoder, goals, frames[number % len(frames)], tmp_path)
+        reward = "cosine" if goals == "pixelcnn" else rewards[number % len(rewards)]  # it has no density for log_prob
+        config = tiny(encoder, goals, frames[number % len(frames)], reward, tmp_path)
         if (goals == "pixelcnn" and not isinstance(blank, Tokens)) or (goals == "dataset" and blank.observes == "state"):
             with pytest.raises(UserError, match=f"goals={goals} with encoder={encoder}: .*; try encoder="):
                 build.make_representation(config, envs["collect"])
