@@ -16,6 +16,8 @@ from rig.video import GAP, Frames, beside, enlarge, grid
 
 FILMED = 6
 """Episodes in a rollout film."""
+SHOWN = 24
+"""Most numbers of a latent frame's spectrum that are printed."""
 BETWEEN = 8
 """Decoded pictures between two real ones."""
 
@@ -115,7 +117,8 @@ def describe_frame(spectrum: torch.Tensor, weight: torch.Tensor, r2: Sequence[tu
     values = [float(v) for v in spectrum]
     lines = [f"latent frame {name}: keeps {len(weight)} of {len(values)} coordinates"]
     label = "slowness" if name == "slow" else "variance"
-    lines.append(f"  {label} {' '.join(f'{v:.3g}' for v in values)}")
+    shown = [f"{v:.3g}" for v in values[:SHOWN]] + (["…"] if len(values) > SHOWN else [])
+    lines.append(f"  {label} {' '.join(shown)}")
     ordered = sorted(values)
     ratios = [b / max(a, 1e-12) for a, b in pairwise(ordered)]
     if ratios:
