@@ -99,7 +99,8 @@ def _guarded(folder: Path, config: RunConfig, work: Callable[[Path, RunConfig, S
             return stopped.code
         except FloatingPointError as error:
             files.write(folder / "diagnosis.json", json.dumps({"encoder": str(error)}).encode())
-            raise UserError(f"{error}; try encoder.training.learning_rate=3e-4 or encoder.training.beta=1") from error
+            also = " or encoder.training.beta=1" if hasattr(getattr(config.encoder, "training", None), "beta") else ""
+            raise UserError(f"{error}; try encoder.training.learning_rate=3e-4{also}") from error
 
 
 class Begun(NamedTuple):
