@@ -128,6 +128,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "task.camera": ("own", *CAMERAS),
     "collect.reset": ("start", "random"),
     "explore.goals": ("imagined", "frontier"),
+    "skew.density": ("frame", "code"),
     "encoder.posterior": ("diagonal", "full"),
     "encoder.likelihood": ("gaussian", "bernoulli"),
     "encoder.training.precision": ("auto", "float32", "bfloat16"),

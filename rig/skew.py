@@ -16,6 +16,7 @@ class SkewConfig:
     """How visited frames are weighted. Source: Pong et al. 2019 (arXiv:1903.03698), section 3.1, w ∝ p(x)^power."""
 
     power: float = 0.0  # of a frame's density; 0: all weigh alike [Pong et al. 2019: -1 push and pickup, -0.5 door]
+    density: str = "frame"  # of what: frame: p(x), the encoder's [Pong et al. 2019] | code: the goal sampler's, of its code
     samples: int = 10  # codes drawn from the posterior to estimate a frame's density [Pong et al. 2019: 10]
     share: float = 0.1  # least effective share of the frames: a power that leaves less is brought nearer to 0 until it does not
 
@@ -29,10 +30,10 @@ def log_density(
 ) -> Tensor:
     """log p in nats, up to a constant, f64[M], of observations [M, …] with codes f32[M, D].
 
-    The encoder's own density of an observation; from an encoder that has none, the goal sampler's density of its code, after it
-    was fitted to all codes alike.
+    The encoder's own density of an observation; where that is not wanted, or it has none, the goal sampler's density of its code,
+    after it was fitted to all codes alike.
     """
-    if encoder.has_density:
+    if encoder.has_density and skew.density == "frame":
         return encoder.log_density(observed, skew.samples, generator).double()
     goals.fit(latent)
     return goals.log_prob(latent).double()

@@ -68,6 +68,18 @@ def test_only_an_encoder_that_can_tells_densities(name: str) -> None:
     assert torch.equal(found, encoder.log_density(frames, 2, seeded(1)))
 
 
+def test_the_density_of_codes_can_be_had_from_an_encoder_that_has_one_of_frames() -> None:
+    model, goals = Linear(), Gaussian(GaussianConfig(), 2)
+    frames = torch.randint(0, 256, (300, 1, 4, 3), generator=seeded(0), dtype=torch.uint8)
+    latent = model.encode(frames)
+    skew = SkewConfig(power=-1.0, density="code", share=0.001)
+    found = frame_weights(skew, model, goals, frames, latent, seeded(1))
+    goals.fit(latent)
+    torch.testing.assert_close(found, (-goals.log_prob(latent).double()).softmax(0))
+    by_frame = frame_weights(replace(skew, density="frame"), model, goals, frames, latent, seeded(1))
+    assert found is not None and by_frame is not None and not torch.allclose(found, by_frame)
+
+
 def test_without_a_power_nothing_is_weighted_and_nothing_is_drawn() -> None:
     generator = seeded(3)
     state = generator.get_state()
