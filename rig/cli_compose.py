@@ -233,13 +233,12 @@ def _compose(lines: Sequence[str]) -> RunConfig:
         for group in GROUPS:
             if data[group] != without[group] and data[group]["name"] != alone[group]["name"]:
                 data[group] = without[group]
-    config = _expanded(from_mapping(data))
-    if not config.reuse.encoder:
-        return config
+    reused = data["reuse"]["encoder"]
     typed = [line.lstrip("+") for line in lines if _key(line).split(".")[0] == "encoder"]
-    if typed:
-        raise UserError(f"encoder.from={config.reuse.encoder} takes that run's encoder as it is; leave {typed[0]} out")
-    return check(replace(config, encoder=load_config(Path(config.reuse.encoder)).encoder))
+    if reused and typed:
+        raise UserError(f"encoder.from={reused} takes that run's encoder as it is; leave {typed[0]} out")
+    config = _expanded(from_mapping(data))
+    return check(replace(config, encoder=load_config(Path(config.reuse.encoder)).encoder)) if reused else config
 
 
 def _expanded(config: RunConfig) -> RunConfig:

@@ -226,7 +226,6 @@ BAD = [
     (["train", "encoder=nowhere.at_all:Encoder"], "encoder=nowhere.at_all:Encoder: no module 'nowhere'"),
     (["train", "reward=pixel", "encoder=oracle"], "reward=pixel with encoder=oracle .*this encoder has no decoder; try encoder="),
     (["train", "reward=log_prob", "goals=pixelcnn", "encoder=vq_vae"], "reward=log_prob with .*: it needs a density .*"),
-    (["train", "goals=pixelcnn"], "goals=pixelcnn with encoder=spatial_vae: it draws symbols, .*; try encoder=vq_vae"),
     (["train", "goals=dataset"], "goals=dataset needs a folder of pictures; type goals.folder=FOLDER"),
     (["train", "stepz=3"], "unknown key 'stepz'; valid: .*; try steps=12000"),
     (["train", "steps=many"], "steps must be a whole number, got 'many'; try steps=12000"),
