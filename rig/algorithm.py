@@ -25,8 +25,6 @@ from rig.skew import ALIKE, SkewConfig, effective_share, frame_weights
 from rig.types import Batch
 
 T = TypeVar("T")
-SEEN_AT_ONCE = 8192
-"""Observations of another agent's that are encoded at once."""
 
 
 def whole(episode: Callable[[], T]) -> T:
@@ -195,10 +193,8 @@ class RIG:
 
     def remember(self, observed: Tensor, action: Tensor) -> None:
         """Hold episodes [E, T + 1, …] and actions f32[E, T, A] that another agent lived through, each with an imagined goal."""
-        every = observed.flatten(0, 1).split(SEEN_AT_ONCE)
-        latent = torch.cat([self.code(part.to(self.generator.device)) for part in every]).unflatten(0, observed.shape[:2])
-        episodes = {"observed": observed, "action": action, "latent": latent, "goal": self.imagine(len(action))}
-        self.replay.adopt(episodes, self.encoder.version)
+        self.replay.adopt(observed, action, self.imagine(len(action)))
+        self.replay.refresh(self.code, self.encoder.version)
 
     def begin(self, *, again: bool = False) -> None:
         """l. 5-6: an episode a world, each with a goal; `again`, in the place of the open ones."""

@@ -157,14 +157,17 @@ def read_run(folder: Path) -> Run:
         settings["task.name"]
     except (yaml.YAMLError, KeyError, AttributeError, UnicodeDecodeError) as error:
         raise UserError(f"{folder / 'config.yaml'} is no configuration of a run; leave that folder out") from error
-    seen, rows = _encoder(folder), read_rows(folder / "progress.csv")
+    seen, rows = figures(folder), read_rows(folder / "progress.csv")
     if seen and settings.get("steps") == 0:
         rows = rows or [{"step": "0"}]
     return Run(folder, settings, {int(row["step"]): seen | row for row in rows})
 
 
-def _encoder(folder: Path) -> dict[str, str]:
-    """The numbers of a run's encoder.json; none where it is not there. Raises UserError where it is no JSON."""
+def figures(folder: Path) -> dict[str, str]:
+    """The numbers of a run's encoder.json by their dotted paths; none where it is not there.
+
+    Raises UserError where it is no JSON.
+    """
     path = folder / "encoder.json"
     try:
         found = _flat(json.loads(path.read_text(encoding="utf-8")))

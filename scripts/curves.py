@@ -19,6 +19,8 @@ from statistics import fmean, stdev
 
 import yaml
 
+from rig.compare import figures
+
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 """Student's t at 97.5 % by degrees of freedom: what a 95 % interval of a mean of few seeds needs."""
 
@@ -64,18 +66,17 @@ def encoders(out: Path, runs: Sequence[Path]) -> str:
     for run in runs:
         config = yaml.safe_load((run / "config.yaml").read_text())
         part = {group: config[group]["name"] for group in ("task", "encoder", "frame")}
-        seen = json.loads((run / "encoder.json").read_text())
-        least = {group: min(found["r2"] for found in seen[group].values()) for group in ("probe", "frame")}
-        numbers = {name: value for name, value in seen.items() if isinstance(value, int | float)}
-        factors = {
-            f"{group}.{factor}.{name}": value
-            for group in ("probe", "frame") for factor, found in seen[group].items() for name, value in found.items()
-        }  # fmt: skip
-        rows.append({**_origin(run), **part, **{name: str(value) for name, value in (numbers | factors).items()}})
-        moving = f"{seen['moving_r2']:.3f}" if "moving_r2" in seen else "–"
+        seen = figures(run)
+        rows.append({**_origin(run), **part, **{name: seen[name] for name in sorted(seen, key=lambda name: "." in name)}})
+        least = [
+            min(float(seen[name]) for name in seen if name.startswith(f"{group}.") and name.endswith(".r2"))
+            for group in ("probe", "frame")
+        ]
+        numbers = {name: f"{float(value):.2f}" for name, value in seen.items()}
+        moving = f"{float(seen['moving_r2']):.3f}" if "moving_r2" in seen else "–"
         lines.append(
-            f"| {' | '.join(part.values())} | {seen['coordinates']} | {least['probe']:.3f} | {least['frame']:.3f} | "
-            f"{seen['spearman']:.2f}, {seen['near_spearman']:.2f} | {moving} | {seen['prior_gap']:.2f} | {seen['goal_gap']:.2f} |"
+            f"| {' | '.join(part.values())} | {seen['coordinates']} | {least[0]:.3f} | {least[1]:.3f} | "
+            f"{numbers['spearman']}, {numbers['near_spearman']} | {moving} | {numbers['prior_gap']} | {numbers['goal_gap']} |"
         )
     names = list(dict.fromkeys(name for row in rows for name in row))
     _write(out, [{name: row.get(name, "") for name in names} for row in rows])

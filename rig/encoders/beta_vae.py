@@ -38,10 +38,8 @@ class BetaVAE(VAE):
         super().__init__(frame_shape, config.training, config.likelihood)
         self.config = config
         self.latent_dim = config.latent_dim
-        full = config.posterior == "full"
-        outputs = FullGaussian.outputs(config.latent_dim) if full else 2 * config.latent_dim
-        self.family = FullGaussian if full else DiagonalGaussian
-        self.trunk = dense_trunk(frame_shape, config.width, config.hidden, outputs)
+        self.family = FullGaussian if config.posterior == "full" else DiagonalGaussian
+        self.trunk = dense_trunk(frame_shape, config.width, config.hidden, self.family.outputs(config.latent_dim))
         self.decoder = dense_decoder(frame_shape, config.width, config.hidden, config.latent_dim)
         initialise(self, generator)
 

@@ -13,14 +13,9 @@ LOG_VARIANCE = (-12.0, 4.0)
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
-def _log_normal(noise: Tensor) -> Tensor:
-    """log N(ε; 0, I) f32[...] of ε f32[..., D]."""
-    return -0.5 * noise.square().sum(-1) - HALF_LOG_TAU * noise.shape[-1]
-
-
 def log_standard_normal(latent: Tensor) -> Tensor:
     """log N(z; 0, I) in nats, f32[...], of codes f32[..., D]: the prior of every variational autoencoder here."""
-    return _log_normal(latent)
+    return -0.5 * latent.square().sum(-1) - HALF_LOG_TAU * latent.shape[-1]
 
 
 class DiagonalGaussian(NamedTuple):
@@ -30,6 +25,11 @@ class DiagonalGaussian(NamedTuple):
     """f32[B, D]."""
     log_variance: Tensor
     """f32[B, D]."""
+
+    @staticmethod
+    def outputs(latent_dim: int) -> int:
+        """How many outputs a net needs for `latent_dim` latents."""
+        return 2 * latent_dim
 
     @classmethod
     def of(cls, outputs: Tensor) -> DiagonalGaussian:
@@ -43,7 +43,7 @@ class DiagonalGaussian(NamedTuple):
 
     def log_prob(self, noise: Tensor) -> Tensor:
         """log q(z|x) in nats, f32[..., B], of the codes that `sample` makes of this noise."""
-        return _log_normal(noise) - 0.5 * self.log_variance.sum(1)
+        return log_standard_normal(noise) - 0.5 * self.log_variance.sum(1)
 
     def kl(self) -> Tensor:
         """KL(q ‖ N(0, I)) in nats, f32[B], in closed form."""
@@ -60,7 +60,7 @@ class FullGaussian(NamedTuple):
 
     @staticmethod
     def outputs(latent_dim: int) -> int:
-        """How many outputs a net needs for `latent_dim` latents."""
+        """See DiagonalGaussian."""
         return 2 * latent_dim + latent_dim * (latent_dim - 1) // 2
 
     @classmethod
@@ -79,7 +79,7 @@ class FullGaussian(NamedTuple):
 
     def log_prob(self, noise: Tensor) -> Tensor:
         """See DiagonalGaussian."""
-        return _log_normal(noise) - self._log_diagonal()
+        return log_standard_normal(noise) - self._log_diagonal()
 
     def kl(self) -> Tensor:
         """See DiagonalGaussian."""

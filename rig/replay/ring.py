@@ -208,16 +208,17 @@ class Ring:
         arrays = {name: getattr(self, name) for name in names}
         return {name: array[rows.to(array.device)] for name, array in arrays.items()}
 
-    def adopt(self, episodes: Mapping[str, Tensor], version: int) -> None:
-        """Hold whole episodes from elsewhere, of all `ARRAYS`, as if they had been lived through here.
+    def adopt(self, observed: Tensor, action: Tensor, goal: Tensor) -> None:
+        """Hold whole episodes from elsewhere as if they had been lived through here; `refresh` then gives them codes.
 
-        Raises ValueError where the ring is not empty, or they are more than fit or no multiple of `num_envs`.
+        Observations [E, horizon + 1, …], actions f32[E, horizon, A] and goals f32[E, D]. Raises ValueError where the ring is not
+        empty, or they are more than fit or no multiple of `num_envs`.
         """
-        count = len(episodes["action"])
+        count = len(action)
         if self.begun or count > self.rows or count % self.num_envs:
             raise ValueError(f"{count} episodes cannot begin a ring of {self.rows}, by {self.num_envs}, with {self.begun}")
-        self.begun, self.step, self.version = count, self.horizon, version
-        self.put(0, episodes)
+        self.begun, self.step = count, self.horizon
+        self.put(0, {"observed": observed, "action": action, "goal": goal})
 
     def put(self, first: int, tensors: Mapping[str, Tensor]) -> None:
         """Put back episodes from number `first` on, as `episodes` returned them."""

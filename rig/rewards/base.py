@@ -44,3 +44,18 @@ class Reward(nn.Module, ABC):
 
     def fit(self, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
         """Learn from the agent coordinates f32[E, T, K] of exploration episodes, consecutive along T; weight f32[K] as above."""
+
+
+class Centred(Reward):
+    """A reward that knows the mean of the exploration frames' coordinates, `mean` f32[K]."""
+
+    mean: Tensor
+
+    def resize(self, dim: int, device: torch.device) -> None:
+        """See Reward."""
+        self.register_buffer("mean", torch.zeros(dim, device=device))
+
+    def fit(self, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
+        """See Reward."""
+        self.resize(episodes.shape[2], episodes.device)
+        self.mean.copy_(episodes.mean((0, 1)))

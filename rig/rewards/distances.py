@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rig.rewards.base import Reward, weighted_distance
+from rig.rewards.base import Centred, Reward, weighted_distance
 
 NORMS = ("l2", "l1", "squared")
 """Every way of making one number of the differences."""
@@ -136,7 +136,7 @@ class CosineConfig:
     name: str = "cosine"
 
 
-class Cosine(Reward):
+class Cosine(Centred):
     """cos(W(u' - m), W(u_g - m)) - 1, m the mean of the exploration frames' coordinates: from 0 in the goal's direction to -2.
 
     How far a code is from the mean does not count, so that places in one direction of it are all the same. Source: the similarity
@@ -144,16 +144,6 @@ class Cosine(Reward):
     """
 
     Config = CosineConfig
-    mean: Tensor
-
-    def resize(self, dim: int, device: torch.device) -> None:
-        """See Reward."""
-        self.register_buffer("mean", torch.zeros(dim, device=device))
-
-    def fit(self, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
-        """See Reward."""
-        self.resize(episodes.shape[2], episodes.device)
-        self.mean.copy_(episodes.mean((0, 1)))
 
     def forward(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
         """See Reward."""

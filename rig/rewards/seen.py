@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from rig.rewards.base import Reward
+from rig.rewards.base import Centred, Reward
 from rig.types import Coordinates, Density, Picturer
 
 
@@ -48,7 +47,7 @@ class LogProbConfig:
     name: str = "log_prob"
 
 
-class LogProb(Reward):
+class LogProb(Centred):
     """log p(m + z' - z_g) - log p(m), p the goal sampler's density moved from the codes' mean m to the goal: 0 there, in nats.
 
     It is what log p(z_g | z') is if codes scatter about a goal as they do about their mean: for a Gaussian prior minus half the
@@ -57,22 +56,12 @@ class LogProb(Reward):
     """
 
     Config = LogProbConfig
-    mean: Tensor
 
     def attach(self, encoder: Picturer, goals: Density, frame: Coordinates) -> None:
         """See Reward. Raises ValueError where the sampler has no density."""
         if not goals.has_density:
             raise ValueError("it needs a density of codes, and this sampler has none; try goals=gaussian_full")
         self.parts = (goals, frame)
-
-    def resize(self, dim: int, device: torch.device) -> None:
-        """See Reward."""
-        self.register_buffer("mean", torch.zeros(dim, device=device))
-
-    def fit(self, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
-        """See Reward."""
-        self.resize(episodes.shape[2], episodes.device)
-        self.mean.copy_(episodes.mean((0, 1)))
 
     def forward(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
         """See Reward."""
