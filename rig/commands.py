@@ -138,12 +138,14 @@ def _train_new(begun: Begun, folder: Path, config: RunConfig, signals: Signals) 
         build.make_replay(config, env, representation.encoder, representation.frame.dim, folder)
     source = f"replay.from={config.reuse.replay}" if episodes else f"collect.reset={config.collect.reset}"
     print(f"run folder {folder}; frames of {config.task.label} from {source}", file=sys.stderr)
-    report = learn_to_see(config, env, representation, signals, episodes.observed if episodes else None)
+    report, observed = learn_to_see(config, env, representation, signals, episodes.observed if episodes else None)
     files.write(folder / "encoder.json", json.dumps(report, indent=1).encode())
     env.close()
     agent = _make_agent(folder, config, representation)
     if episodes:
         agent.remember(*episodes)
+    if agent.online:
+        agent.online.keep(observed)
     saver = _saver(folder, config, agent)
     if config.steps == 0:
         saver.save()

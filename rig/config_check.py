@@ -53,6 +53,7 @@ RANGES: dict[str, Range] = {
     "online.every": COUNT_OR_NONE,
     "online.steps": COUNT,
     "online.frames": Range(2),
+    "online.explored": COUNT_OR_NONE,
     "goals.codes": COUNT,
     "goals.components": COUNT,
     "goals.layers": COUNT,

@@ -28,16 +28,18 @@ class OnlineConfig:
     every: int = 0  # env steps between refits, from the next episode's begin on; 0: never [Skew-Fit's code: 500]
     steps: int = 200  # gradient steps of the encoder a refit [Skew-Fit's code: 1000 in the first ten, then 200]
     frames: int = 4096  # frames of the replay memory that a refit sees, drawn uniformly
+    explored: int = 4096  # frames of the exploration at the start that it sees beside them [Nair et al. 2018: a mixture of both]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Online:
-    """Refits encoder, prior and latent frame, in place, to frames of the replay, whose codes it refreshes.
+    """Refits encoder, prior and latent frame, in place, to frames of exploration and replay, whose codes it refreshes.
 
     The encoder goes on from its weights. The frame follows it, so that agent coordinates go on meaning what they meant. That is
     why stored goals stay as they are: they are points in those coordinates. Decoding them by the old and encoding them by the
     new encoder would lose what a reconstruction loses, and goals drawn anew would not be those that the actions were taken for.
-    Source: Nair et al. 2018, Algorithm 1, last lines; Pong et al. 2019, Algorithm 1 for the weights.
+    What was explored before is not forgotten: episodes from the start that last as long as the task's see less of the world.
+    Source: Nair et al. 2018, Algorithm 1, last line, "on mixture of D and R"; Pong et al. 2019, Algorithm 1 for the weights.
     """
 
     config: OnlineConfig
@@ -47,6 +49,15 @@ class Online:
     frame: LatentFrame
     replay: Ring
     learner: Learner
+    explored: Tensor | None = None
+    """[M, …], what refits see of the exploration; None: nothing. It never changes once it is kept."""
+
+    def keep(self, observed: Tensor) -> None:
+        """Keep `config.explored` of the exploration's observations [E, T, …], evenly spaced, where there are to be refits."""
+        every = observed.flatten(0, 1)
+        count = min(self.config.explored, len(every)) if self.config.every else 0
+        if count:
+            self.explored = every[torch.linspace(0, len(every) - 1, count, device=every.device).long()]
 
     def due(self, steps: int) -> bool:
         """Whether it is time, `steps` env steps after the last refit."""
@@ -60,6 +71,8 @@ class Online:
         """
         encoder, goals, frame = self.encoder, self.goals, self.frame
         observed = self.replay.observations(self.config.frames, generator)
+        if self.explored is not None:
+            observed = torch.cat((observed, self.explored))
         latent = encoder.encode(observed)
         before, value = frame(latent), self.values()
         version = encoder.version

@@ -26,11 +26,11 @@ PICTURES = 1000
 
 def learn_to_see(
     config: RunConfig, env: Any, representation: Representation, signals: Signals, observed: Tensor | None = None
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Tensor]:
     """Algorithm 1, lines 1-3, with progress bars, then what can be measured of it: all that encoder.json holds.
 
-    Observations [E, T, …] that are given take the place of exploration: evenly spaced episodes of them, about `collect.frames`
-    frames. An encoder of another run stays as it is.
+    Returns that, and the observations [E, T, …] that it was learnt from. Such as are given take the place of exploration:
+    evenly spaced episodes of them, about `collect.frames` frames. An encoder of another run stays as it is.
     """
 
     def watched(bar: Bar) -> Callable[[int, int, dict[str, float]], None]:
@@ -61,7 +61,7 @@ def learn_to_see(
         collecting.close()
         training.close()
     measured = measure(config, env, representation, represented, observed.flatten(0, 1))
-    return {**represented.metrics, "collect_reset": config.collect.reset, **measured}
+    return {**represented.metrics, "collect_reset": config.collect.reset, **measured}, observed
 
 
 def measure(

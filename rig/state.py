@@ -33,6 +33,7 @@ class Saver:
         self.folder, self.agent, self.identity, self.keep = folder, agent, identity, keep
         self.chunks: list[dict[str, Any]] = []
         self.codes: list[dict[str, Any]] = []  # one at most, like a chunk: newer codes of the episodes in the older chunks
+        self.explored: list[dict[str, Any]] = []  # one at most: what refits see of the exploration, which never changes
         self.version = agent.replay.version  # of the codes on disk
 
     def save(self) -> Path:
@@ -40,6 +41,7 @@ class Saver:
         agent, replay = self.agent, self.agent.replay
         self._write_changed_codes()
         self._write_closed_episodes()
+        self._write_explored()
         open_episodes = replay.episodes(max(0, replay.begun - replay.num_envs), replay.begun)
         for name, written in (("observed", replay.step + 1), ("latent", replay.step + 1), ("action", replay.step)):
             open_episodes[name][:, written:] = 0  # else whatever memory held: equal runs would not make equal checkpoints
@@ -57,9 +59,10 @@ class Saver:
             "compiled": agent.learner.compiled,
             "replay": {
                 "begun": replay.begun, "step": replay.step, "version": replay.version, "chunks": self.chunks, "codes": self.codes,
+                "explored": self.explored,
             },
         }  # fmt: skip
-        shared = [self.folder / chunk["file"] for chunk in self.chunks + self.codes]
+        shared = [self.folder / chunk["file"] for chunk in self.chunks + self.codes + self.explored]
         return checkpoint.save(self.folder, agent.steps, checkpoint.Contents(tensors, meta), shared, self.keep)
 
     def _write_changed_codes(self) -> None:
@@ -83,6 +86,13 @@ class Saver:
             write_chunk(self.folder / file, replay.episodes(first, last))
             self.chunks.append({"file": file, "first": first, "last": last})
 
+    def _write_explored(self) -> None:
+        explored = self.agent.online.explored if self.agent.online else None
+        if explored is not None and not self.explored:
+            file = "replay/explored.safetensors"
+            write_chunk(self.folder / file, {"observed": explored})
+            self.explored = [{"file": file}]
+
     def restore(self, loaded: checkpoint.Loaded) -> None:
         """Put a checkpoint back into the agent, whose representation is loaded already; training goes on as if never stopped."""
         agent, replay, meta = self.agent, self.agent.replay, loaded.meta["replay"]
@@ -90,7 +100,11 @@ class Saver:
         replay.begun, replay.step, replay.version = meta["begun"], meta["step"], meta["version"]
         self.chunks, self.codes, self.version = meta["chunks"], meta.get("codes", []), replay.version
         oldest = max(0, replay.begun - replay.rows)
-        for chunk, path in zip(self.chunks + self.codes, loaded.shared, strict=True):
+        self.explored = meta.get("explored", [])
+        paths = list(loaded.shared)
+        if self.explored and agent.online:
+            agent.online.explored = read_chunk(paths.pop())["observed"].to(replay.latent.device)
+        for chunk, path in zip(self.chunks + self.codes, paths, strict=True):
             episodes = read_chunk(path)
             skip = max(0, oldest - chunk["first"])  # overwritten since, but the chunk still holds younger ones
             replay.put(chunk["first"] + skip, {name: value[skip:] for name, value in episodes.items()})

@@ -22,7 +22,7 @@ from rig.online import PROBED, Online, OnlineConfig
 from rig.replay import RelabelConfig, Ring
 from rig.skew import SkewConfig
 from rig.state import Saver, restore_representation
-from tests.point_line import LATENT_DISTANCE, Centroid, Numbered, PointLine, Recorder, seeded
+from tests.point_line import LATENT_DISTANCE, WIDTH, Centroid, Numbered, PointLine, Recorder, seeded
 
 HORIZON = 6
 CPU = torch.device("cpu")
@@ -125,6 +125,28 @@ def test_the_value_jump_is_that_of_the_same_transitions() -> None:
     assert float(metrics["refit_value_change"]) == pytest.approx(float(jump.abs().mean())) and float(jump.abs().mean()) > 0.01
 
 
+def test_a_refit_sees_what_was_explored_too() -> None:
+    agent, end = make(Centroid(), Visited(VisitedConfig(codes=400), 1)), torch.zeros(5, 6, 1, WIDTH, 3, dtype=torch.uint8)
+    end[..., -1, :] = 255  # the far end of the line, where three episodes from its other end hardly come
+    for _ in range(3 * HORIZON):
+        agent.step()
+    agent.online.keep(end)
+    agent.refit()
+    explored, held = agent.goals.table >= WIDTH - 1.01, agent.replay.begun * (HORIZON + 1)
+    assert float(explored.float().mean()) == pytest.approx(30 / (30 + held), abs=0.01)
+
+
+def test_of_the_exploration_frames_are_kept_evenly_and_none_without_refits() -> None:
+    observed = torch.arange(60, dtype=torch.uint8).reshape(5, 12, 1)
+    agent = make(Turning(), online=OnlineConfig(every=10, explored=6))
+    agent.online.keep(observed)
+    assert agent.online.explored.flatten().tolist() == [0, 11, 23, 35, 47, 59]
+    for config in (OnlineConfig(every=0, explored=6), OnlineConfig(every=10, explored=0)):
+        agent = make(Turning(), online=config)
+        agent.online.keep(observed)
+        assert agent.online.explored is None
+
+
 def test_a_learner_without_critics_has_no_value_to_jump() -> None:
     agent = make(Turning(), learner=Recorder())
     for _ in range(3 * HORIZON):
@@ -215,6 +237,7 @@ class Still:
 
 def test_a_checkpoint_after_a_refit_holds_the_codes_as_they_are_now(tmp_path: Path) -> None:
     agent = make(Turning())
+    agent.online.keep(torch.randint(256, (4, 5, *agent.env.frame_shape), dtype=torch.uint8, generator=seeded(3)))
     saver = Saver(tmp_path, agent, {}, keep=0)
     agent.env.snapshot = Still().snapshot
     for _ in range(15 * HORIZON):
@@ -223,13 +246,13 @@ def test_a_checkpoint_after_a_refit_holds_the_codes_as_they_are_now(tmp_path: Pa
             saver.save()
     saver.save()
     loaded = checkpoint.load(tmp_path)
-    assert len(loaded.meta["replay"]["codes"]) == 1 and len(loaded.shared) == len(loaded.meta["replay"]["chunks"]) + 1
+    assert len(loaded.meta["replay"]["codes"]) == 1 and len(loaded.shared) == len(loaded.meta["replay"]["chunks"]) + 2
     other = make(Turning())
     other.env.restore = Still().restore
     parts = {"encoder": other.encoder, "goals": other.goals, "frame": other.frame, "reward": other.reward}
     restore_representation(parts, loaded, {})
     Saver(tmp_path, other, {}, keep=0).restore(loaded)
-    assert other.refitted == agent.refitted > 0
+    assert other.refitted == agent.refitted > 0 and torch.equal(other.online.explored, agent.online.explored)
     for name in ("observed", "latent", "action", "goal"):
         ours, theirs = (getattr(one.replay, name)[: agent.replay.begun - 3] for one in (agent, other))
         assert torch.equal(ours, theirs), name

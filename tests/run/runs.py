@@ -142,13 +142,15 @@ def read(path: Path) -> Any:
 
 
 def everything(run: Path, step: int | None = None) -> dict[str, Any]:
-    """All tensors of a checkpoint by <part>/<name>, its replay chunks in one piece, and its plain values."""
+    """All tensors of a checkpoint by <part>/<name>, its replay chunks in one piece, the exploration, and its plain values."""
     loaded = checkpoint.load(run, step)
     assert not loaded.skipped
     found: dict[str, Any] = {"meta": loaded.meta}
     for part, tensors in loaded.tensors.items():
         found |= {f"{part}/{name}": value for name, value in tensors.items()}
     chunks = [read_chunk(path) for path in loaded.shared]
+    if loaded.meta["replay"].pop("explored"):
+        found["explored"] = chunks.pop()["observed"]
     listed, codes = loaded.meta["replay"].pop("chunks"), loaded.meta["replay"].pop("codes")
     assert [piece["last"] - piece["first"] for piece in listed + codes] == [len(chunk["latent"]) for chunk in chunks]
     for name in chunks[0] if chunks else ():
