@@ -109,10 +109,11 @@ def represent(
     metrics = {} if known else encoder.fit(observed, generator, report)
     every = observed.flatten(0, 1)
     latent = encoder.encode(every)
-    weight = frame_weights(skew, encoder, goals, every, latent, generator)
-    goals.fit(latent, weight)
     frame.fit(latent.unflatten(0, observed.shape[:2]), generator)
-    reward.fit(frame(latent).unflatten(0, observed.shape[:2]), frame.weight, generator)
+    coordinates = frame(latent)
+    weight = frame_weights(skew, encoder, every, coordinates, generator)
+    goals.fit(latent, weight)
+    reward.fit(coordinates.unflatten(0, observed.shape[:2]), frame.weight, generator)
     metrics = {**metrics, "active_units": active_units(latent), **goals.metrics()}
     if weight is not None:
         metrics["skew_effective_share"] = float(effective_share(weight))

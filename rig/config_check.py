@@ -129,7 +129,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "task.camera": ("own", *CAMERAS),
     "collect.reset": ("start", "random"),
     "explore.goals": ("imagined", "frontier"),
-    "skew.density": ("frame", "code"),
+    "skew.density": ("frame", "coordinates"),
     "encoder.posterior": ("diagonal", "full"),
     "encoder.likelihood": ("gaussian", "bernoulli"),
     "encoder.training.precision": ("auto", "float32", "bfloat16"),

@@ -76,13 +76,13 @@ class Online:
         latent = encoder.encode(observed)
         before, value = frame(latent), self.values()
         version = encoder.version
-        weight = frame_weights(self.skew, encoder, goals, observed, latent, generator)
+        weight = frame_weights(self.skew, encoder, observed, before, generator)
         metrics = encoder.refit(observed, weight, self.config.steps, generator, silent)
         if encoder.version != version:
             latent = encoder.encode(observed)
             frame.follow(latent, before)
             self.replay.refresh(lambda stored: frame(encoder.encode(stored)), encoder.version)
-            weight = frame_weights(self.skew, encoder, goals, observed, latent, generator)
+            weight = frame_weights(self.skew, encoder, observed, frame(latent), generator)
         goals.fit(latent, weight)
         found = {f"encoder_{name}": torch.tensor(number, device=latent.device) for name, number in metrics.items()}
         found["refit_shift"] = (frame(latent) - before).square().mean().sqrt()

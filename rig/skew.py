@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rig.encoders.base import Encoder
-from rig.goals.base import GoalSampler
+from rig.goals.visited import kernel_log_density
 
 
 @dataclass(frozen=True)
@@ -16,39 +16,41 @@ class SkewConfig:
     """How visited frames are weighted. Source: Pong et al. 2019 (arXiv:1903.03698), section 3.1, w ∝ p(x)^power."""
 
     power: float = 0.0  # of a frame's density; 0: all weigh alike [Pong et al. 2019: -1 push and pickup, -0.5 door]
-    density: str = "frame"  # of what: frame: p(x), the encoder's [Pong et al. 2019] | code: the goal sampler's, of its code
+    density: str = "frame"  # of what: frame: p(x), the encoder's [Pong et al. 2019] | coordinates: of the agent's
     samples: int = 10  # codes drawn from the posterior to estimate a frame's density [Pong et al. 2019: 10]
     share: float = 0.1  # least effective share of the frames: a power that leaves less is brought nearer to 0 until it does not
 
 
 ALIKE = SkewConfig()
 """The default: no frame weighs more than another."""
+KERNELS = 4096
+"""Most frames whose coordinates carry a kernel: evenly spaced among all."""
 
 
 def log_density(
-    skew: SkewConfig, encoder: Encoder, goals: GoalSampler, observed: Tensor, latent: Tensor, generator: torch.Generator
+    skew: SkewConfig, encoder: Encoder, observed: Tensor, coordinates: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """log p in nats, up to a constant, f64[M], of observations [M, …] with codes f32[M, D].
+    """log p in nats, up to a constant, f64[M], of observations [M, …] with agent coordinates f32[M, K].
 
-    The encoder's own density of an observation; where that is not wanted, or it has none, the goal sampler's density of its code,
-    after it was fitted to all codes alike.
+    The encoder's own density of an observation; where that is not wanted, or it has none, a kernel density estimate on the agent
+    coordinates: a code has directions that tell of nothing, and in all of them together every frame is far from every other.
     """
     if encoder.has_density and skew.density == "frame":
         return encoder.log_density(observed, skew.samples, generator).double()
-    goals.fit(latent)
-    return goals.log_prob(latent).double()
+    some = torch.linspace(0, len(coordinates) - 1, min(KERNELS, len(coordinates)), device=coordinates.device).long()
+    return kernel_log_density(coordinates[some], coordinates).double()
 
 
 def frame_weights(
-    skew: SkewConfig, encoder: Encoder, goals: GoalSampler, observed: Tensor, latent: Tensor, generator: torch.Generator
+    skew: SkewConfig, encoder: Encoder, observed: Tensor, coordinates: Tensor, generator: torch.Generator
 ) -> Tensor | None:
-    """Weights f64[M], of sum 1, of observations [M, …] with codes f32[M, D]: see `weights`. None where all weigh alike.
+    """Weights f64[M], of sum 1, of observations [M, …] with agent coordinates f32[M, K]: see `weights`.
 
-    Then nothing is drawn. Otherwise the goal sampler may have been fitted to all codes alike, and is to be fitted anew.
+    None where all weigh alike; then nothing is drawn.
     """
     if skew.power == 0:
         return None
-    return weights(skew.power * log_density(skew, encoder, goals, observed, latent, generator), skew.share)
+    return weights(skew.power * log_density(skew, encoder, observed, coordinates, generator), skew.share)
 
 
 def weights(log_weight: Tensor, share: float) -> Tensor:

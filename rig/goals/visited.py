@@ -23,9 +23,8 @@ class VisitedConfig:
 class Visited(GoalSampler):
     """Codes of visited frames, drawn as they weigh: with skew.power=-1 the goals of Skew-Fit, which the agent has been at.
 
-    A drawn code has no density; `log_prob` is that of a kernel density estimate on the codes kept: Gaussians of their covariance
-    times Scott's factor.
-    Source: Pong et al. 2019 (arXiv:1903.03698), section 3.2, goals from the skewed replay; Scott 1992, section 6.
+    A drawn code has no density; `log_prob` is that of a kernel density estimate on the codes kept.
+    Source: Pong et al. 2019 (arXiv:1903.03698), section 3.2, goals from the skewed replay.
     """
 
     Config = VisitedConfig
@@ -52,14 +51,22 @@ class Visited(GoalSampler):
 
     def log_prob(self, latent: Tensor) -> Tensor:
         """log p(z) in nats, f32[B], of the kernel density estimate."""
-        count, dim = self.table.shape
-        mean, covariance = moments(self.table, shares(self.table))
-        cholesky = cholesky_factor(covariance) * count ** (-1 / (dim + 4))
+        return kernel_log_density(self.table, latent)
 
-        def white(codes: Tensor) -> Tensor:
-            return torch.linalg.solve_triangular(cholesky, (codes - mean).T, upper=False).T
 
-        centres = white(self.table)
-        near = [(-0.5 * torch.cdist(chunk, centres).square()).logsumexp(1) for chunk in white(latent).split(512)]
-        scale = math.log(count) + 0.5 * dim * math.log(2 * math.pi) + cholesky.diagonal().log().sum()
-        return (torch.cat(near) - scale).float()
+def kernel_log_density(seen: Tensor, points: Tensor) -> Tensor:
+    """log p in nats, f32[B], of points f32[B, D]: a kernel density estimate on those seen, f32[M, D].
+
+    Its kernels are Gaussians of their covariance times Scott's factor. Source: Scott 1992, section 6.
+    """
+    count, dim = seen.shape
+    mean, covariance = moments(seen, shares(seen))
+    cholesky = cholesky_factor(covariance) * count ** (-1 / (dim + 4))
+
+    def white(place: Tensor) -> Tensor:
+        return torch.linalg.solve_triangular(cholesky, (place - mean).T, upper=False).T
+
+    centres = white(seen)
+    near = [(-0.5 * torch.cdist(chunk, centres).square()).logsumexp(1) for chunk in white(points).split(512)]
+    scale = math.log(count) + 0.5 * dim * math.log(2 * math.pi) + cholesky.diagonal().log().sum()
+    return (torch.cat(near) - scale).float()
