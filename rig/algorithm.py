@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rig.encoders.base import Encoder, Report
+from rig.encoders.base import Encoder
 from rig.envs import EpisodeLostError
 from rig.frontier import PLAIN, ExploreConfig, frontier_goals
 from rig.goals.base import GoalSampler
@@ -22,7 +22,7 @@ from rig.replay.relabel import RelabelConfig
 from rig.replay.ring import Ring, Sample
 from rig.rewards import Reward
 from rig.skew import ALIKE, SkewConfig, effective_share, frame_weights
-from rig.types import Batch
+from rig.types import Batch, Report, silent
 
 T = TypeVar("T")
 
@@ -100,7 +100,7 @@ class Represented(NamedTuple):
 
 def represent(
     encoder: Encoder, goals: GoalSampler, frame: LatentFrame, reward: Reward, observed: Tensor, generator: torch.Generator,
-    report: Report, skew: SkewConfig = ALIKE, *, known: bool = False,
+    report: Report, skew: SkewConfig = ALIKE, *, known: bool = False, prior_report: Report = silent,
 ) -> Represented:  # fmt: skip
     """l. 2-3: train the encoder on observations [E, T, …], fit the prior p(z), the latent frame and the reward to its means.
 
@@ -112,7 +112,7 @@ def represent(
     frame.fit(latent.unflatten(0, observed.shape[:2]), generator)
     coordinates = frame(latent)
     weight = frame_weights(skew, encoder, every, coordinates, generator)
-    goals.fit(latent, weight)
+    goals.fit(latent, weight, prior_report)
     reward.fit(coordinates.unflatten(0, observed.shape[:2]), frame.weight, generator)
     metrics = {**metrics, "active_units": active_units(latent), **goals.metrics()}
     if weight is not None:

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rig.encoders.base import Encoder, silent
+from rig.encoders.base import Encoder
 from rig.goals.base import GoalSampler
 from rig.goals.frame import LatentFrame
 from rig.learners.base import Learner
 from rig.replay.relabel import RelabelConfig
 from rig.replay.ring import Ring
 from rig.skew import SkewConfig, effective_share, frame_weights
-from rig.types import Batch
+from rig.types import Batch, silent
 
 PROBED = 1024
 """Transitions whose values are compared before and after a refit."""

@@ -17,9 +17,9 @@ from rig import build, files
 from rig.algorithm import RIG, collect, represent
 from rig.compiling import choose
 from rig.config import ReuseConfig, RunConfig
-from rig.encoders.base import silent
 from rig.log import Log
 from rig.run import LOG_EVERY, FiniteWatch, fetched, keep_freed_memory
+from rig.types import silent
 
 
 class Span(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from rig.log import Bar
 from rig.probe import linear_r2, probe
 from rig.report import describe_code, describe_frame
 from rig.run import Signals
+from rig.types import Report
 
 PICTURES = 1000
 """Most pictures that are decoded to be measured."""
@@ -32,10 +32,14 @@ def learn_to_see(
     Returns that, and the observations [E, T, …] that it was learnt from. Such as are given take the place of exploration:
     evenly spaced episodes of them, about `collect.frames` frames. An encoder of another run stays as it is.
     """
+    bars = (Bar("collecting images", "frames"), Bar("training the encoder", "steps"), Bar("fitting the prior", "steps"))
+    collecting, training, fitting = bars
 
-    def watched(bar: Bar) -> Callable[[int, int, dict[str, float]], None]:
+    def watched(bar: Bar) -> Report:
         def report(done: int, total: int, metrics: dict[str, float]) -> None:
             signals.check()
+            for earlier in bars[: bars.index(bar)]:
+                earlier.close()
             bar(done, total, metrics)
 
         return report
@@ -44,22 +48,22 @@ def learn_to_see(
     random_reset = config.collect.reset == "random"
     unbroken = max(1, -(-config.collect.frames // config.collect.num_envs) - 1)
     length = config.collect.length or (10 if random_reset else unbroken)
-    collecting, training = Bar("collecting images", "frames"), Bar("training the encoder", "steps")
     try:
         if observed is None:
             observed = collect(
                 env, representation.encoder, config.collect.frames, length, config.collect.hold, random_reset, generator,
                 watched(collecting),
             )  # fmt: skip
-            collecting.close()
         else:
             every = max(1, observed.shape[0] * observed.shape[1] // config.collect.frames)
             observed = observed[::every].to(generator.device)
         known = bool(config.reuse.encoder)
-        represented = represent(*representation, observed, generator, watched(training), config.skew, known=known)
+        represented = represent(
+            *representation, observed, generator, watched(training), config.skew, known=known, prior_report=watched(fitting)
+        )
     finally:
-        collecting.close()
-        training.close()
+        for bar in bars:
+            bar.close()
     measured = measure(config, env, representation, represented, observed.flatten(0, 1))
     return {**represented.metrics, "collect_reset": config.collect.reset, **measured}, observed
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
+
+Report = Callable[[int, int, dict[str, float]], None]
+"""Called while something is fitted, with (steps done, steps in all, metrics); must be cheap."""
+
+
+def silent(done: int, total: int, metrics: Mapping[str, float]) -> None:
+    """Report nothing."""
 
 
 class Batch(NamedTuple):

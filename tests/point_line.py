@@ -13,7 +13,7 @@ from rig.encoders import Encoder
 from rig.goals import GoalSampler
 from rig.learners.base import Learner
 from rig.rewards import LatentDistance, LatentDistanceConfig
-from rig.types import Batch
+from rig.types import Batch, Report, silent
 
 WIDTH, WORLDS = 8, 3
 LATENT_DISTANCE = LatentDistance(LatentDistanceConfig())
@@ -21,10 +21,6 @@ LATENT_DISTANCE = LatentDistance(LatentDistanceConfig())
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def silent(step: int, steps: int, metrics: dict[str, float]) -> None:
-    """A report that nobody reads."""
 
 
 class Film:
@@ -126,7 +122,7 @@ class Numbered(GoalSampler):
         self.drawn = 0
         self.fitted = torch.empty(0)
 
-    def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
+    def fit(self, latent: Tensor, weight: Tensor | None = None, report: Report = silent) -> None:
         self.fitted = latent
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:

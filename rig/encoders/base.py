@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-Report = Callable[[int, int, dict[str, float]], None]
-"""Called while fitting with (steps done, steps in all, metrics); must be cheap."""
-
-
-def silent(done: int, total: int, metrics: Mapping[str, float]) -> None:
-    """Report nothing."""
+from rig.types import Report
 
 
 def in_chunks(function: Callable[[Tensor], Tensor], observed: Tensor, rows: int = 512) -> Tensor:

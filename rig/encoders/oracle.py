@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rig.encoders.base import Encoder, Report
+from rig.encoders.base import Encoder
+from rig.types import Report
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from rig.encoders import weights
 from rig.encoders.backbones import backbone
-from rig.encoders.base import Encoder, Report, in_chunks
+from rig.encoders.base import Encoder, in_chunks
 from rig.encoders.pca import PCA, sampled
 from rig.errors import UserError
+from rig.types import Report
 
 ROWS = 32
 """Pictures that go through the net at a time: at 224×224 its activations are a thousand times as large as a frame."""

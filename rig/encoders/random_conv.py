@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rig.encoders.base import Encoder, Report, in_chunks
+from rig.encoders.base import Encoder, in_chunks
 from rig.encoders.dense import grid_of, halvings
 from rig.encoders.pca import PCA, sampled
 from rig.encoders.standardise import Standardise
 from rig.nets import initialise
+from rig.types import Report
 
 
 @dataclass(frozen=True)

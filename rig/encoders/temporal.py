@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rig.encoders.base import Encoder, Report, in_chunks
+from rig.encoders.base import Encoder, in_chunks
 from rig.encoders.dense import dense_trunk
 from rig.encoders.standardise import Standardise
 from rig.encoders.training import Pairs, descend
 from rig.nets import initialise, mixed_precision
+from rig.types import Report
 
 
 class Temporal(Encoder):

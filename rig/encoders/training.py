@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rig.encoders.base import Report
+from rig.types import Report
 
 Loss = Callable[[Tensor, int], dict[str, Tensor]]
 """(rows i64[batch], gradient step) -> 0-d metrics, of which "loss" is what is minimised."""

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from rig.encoders.base import Encoder, Report, in_chunks
+from rig.encoders.base import Encoder, in_chunks
 from rig.encoders.posterior import Posterior, log_standard_normal
 from rig.encoders.standardise import Standardise
 from rig.encoders.training import Training, descend
 from rig.nets import mixed_precision
+from rig.types import Report
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from rig.encoders.base import Encoder, Report, in_chunks
+from rig.encoders.base import Encoder, in_chunks
 from rig.encoders.dense import doublings, grid_of, halvings
 from rig.encoders.standardise import Standardise
 from rig.encoders.training import Training, descend
 from rig.nets import initialise, mixed_precision
+from rig.types import Report
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from rig.types import Coder
+from rig.types import Coder, Report, silent
 
 
 class GoalSampler(nn.Module, ABC):
@@ -33,8 +33,11 @@ class GoalSampler(nn.Module, ABC):
         return
 
     @abstractmethod
-    def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
-        """Fit to codes f32[M, D], which count alike or by `weight` f64[M], at least 0 and of sum 1 (Skew-Fit's)."""
+    def fit(self, latent: Tensor, weight: Tensor | None = None, report: Report = silent) -> None:
+        """Fit to codes f32[M, D], which count alike or by `weight` f64[M], at least 0 and of sum 1 (Skew-Fit's).
+
+        Those who take long tell `report` of every step.
+        """
 
     @abstractmethod
     def sample(self, count: int, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from rig.errors import UserError
 from rig.goals.base import GoalSampler
 from rig.goals.visited import Visited, VisitedConfig
-from rig.types import Coder
+from rig.types import Coder, Report, silent
 from rig.video import read_goals
 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -60,7 +60,7 @@ class Dataset(GoalSampler):
             raise UserError(f"goals.folder={folder} has no pictures in it; expected files that end in {', '.join(PICTURES)}")
         self.pictures = torch.from_numpy(read_goals(paths, self.side))
 
-    def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
+    def fit(self, latent: Tensor, weight: Tensor | None = None, report: Report = silent) -> None:
         """Encode the pictures; they are read again where the encoder is refitted by a run that was resumed."""
         if not hasattr(self, "pictures"):
             self.prepare()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rig.goals.base import GoalSampler
 from rig.goals.gaussian import cholesky_factor, moments, shares
 from rig.nets import Adam, initialise
+from rig.types import Report, silent
 
 BATCH = 256
 """Codes that a gradient step sees."""
@@ -73,7 +74,7 @@ class Flow(GoalSampler):
         even = (torch.arange(latent_dim) % 2).float()
         self.couplings = nn.ModuleList(Coupling(even if n % 2 else 1 - even, config.width) for n in range(config.layers))
 
-    def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
+    def fit(self, latent: Tensor, weight: Tensor | None = None, report: Report = silent) -> None:
         """Maximum likelihood by gradient from the full Gaussian on codes f32[M, D], weighted by f64[M]; drawn always alike."""
         counts, device = shares(latent, weight), latent.device
         mean, covariance = moments(latent, counts)
@@ -89,9 +90,10 @@ class Flow(GoalSampler):
         always = torch.Generator(device).manual_seed(0)
         descent = Adam(self.couplings.parameters(), self.config.learning_rate, anneal=self.config.steps)
         white = self._whiten(latent)
-        for _ in range(self.config.steps):
+        for step in range(self.config.steps):
             rows = torch.multinomial(counts, BATCH, replacement=True, generator=always)
             descent.minimise(-self._log_white(white[rows]).mean())
+            report(step + 1, self.config.steps, {})
 
     def _whiten(self, latent: Tensor) -> Tensor:
         return torch.linalg.solve_triangular(self.cholesky, (latent - self.mean).T, upper=False).T

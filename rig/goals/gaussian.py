@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rig.goals.base import GoalSampler
 from rig.nets import Adam
+from rig.types import Report, silent
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Gaussian(_Normal):
     def __init__(self, config: GaussianConfig, latent_dim: int) -> None:
         super().__init__(latent_dim)
 
-    def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
+    def fit(self, latent: Tensor, weight: Tensor | None = None, report: Report = silent) -> None:
         """Maximum likelihood on codes f32[M, D], weighted by f64[M] where given."""
         if weight is None:
             mean, deviation = latent.mean(0), latent.std(0, correction=0)
@@ -120,7 +121,7 @@ class DescendedGaussian(_Normal):
         super().__init__(latent_dim)
         self.config = config
 
-    def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
+    def fit(self, latent: Tensor, weight: Tensor | None = None, report: Report = silent) -> None:
         """Descend from N(0, 1) on codes f32[M, D], weighted by f64[M] where given."""
         mean, covariance = moments(latent, shares(latent, weight))
         variance = covariance.diagonal().clamp(min=1e-12)
@@ -145,7 +146,7 @@ class FullGaussian(_Normal):
     def __init__(self, config: FullGaussianConfig, latent_dim: int) -> None:
         super().__init__(latent_dim)
 
-    def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
+    def fit(self, latent: Tensor, weight: Tensor | None = None, report: Report = silent) -> None:
         """Maximum likelihood on codes f32[M, D], weighted by f64[M] where given."""
         if weight is None:
             mean, covariance = latent.mean(0), latent.double().T.cov(correction=0).reshape(latent.shape[1], -1)
@@ -166,5 +167,5 @@ class StandardNormal(_Normal):
     def __init__(self, config: StandardNormalConfig, latent_dim: int) -> None:
         super().__init__(latent_dim)
 
-    def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
+    def fit(self, latent: Tensor, weight: Tensor | None = None, report: Report = silent) -> None:
         """Nothing is fitted."""

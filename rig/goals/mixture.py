@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rig.goals.base import GoalSampler
 from rig.goals.gaussian import cholesky_factor, moments, shares
+from rig.types import Report, silent
 
 ROUNDS, GAIN = 200, 1e-6
 """Rounds of EM at most, and the gain of log-likelihood a code in nats below which no more are made."""
@@ -43,7 +44,7 @@ class Mixture(GoalSampler):
         self.register_buffer("mean", torch.zeros(count, latent_dim))
         self.register_buffer("cholesky", torch.eye(latent_dim).repeat(count, 1, 1))
 
-    def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
+    def fit(self, latent: Tensor, weight: Tensor | None = None, report: Report = silent) -> None:
         """Maximum likelihood, or a local one, on codes f32[M, D], weighted by f64[M] where given."""
         codes, counts = latent.double(), shares(latent, weight)
         _, everywhere = moments(latent, counts)

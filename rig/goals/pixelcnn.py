@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, pad
 from rig.goals.base import GoalSampler
 from rig.goals.gaussian import shares
 from rig.nets import Adam, initialise
-from rig.types import Coder, Tokens
+from rig.types import Coder, Report, Tokens, silent
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class PixelCNN(GoalSampler):
         self.net = Causal(encoder.symbols, encoder.grid, self.config.width, self.config.layers)
         self.net.begin(torch.Generator().manual_seed(0))
 
-    def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
+    def fit(self, latent: Tensor, weight: Tensor | None = None, report: Report = silent) -> None:
         """Minimise the cross-entropy of the symbols of codes f32[M, D], drawn by `weight` f64[M], from new weights.
 
         New ones, because a refitted encoder gives symbols another meaning; they, and the minibatches, are drawn always alike. The
@@ -153,9 +153,10 @@ class PixelCNN(GoalSampler):
         always = torch.Generator(latent.device).manual_seed(0)
         self.net.begin(always)
         descent = Adam(self.net.parameters(), self.config.learning_rate, anneal=self.config.steps)
-        for _ in range(self.config.steps):
+        for step in range(self.config.steps):
             index = torch.multinomial(counts[:learnt], self.config.batch, replacement=True, generator=always)
             descent.minimise(cross_entropy(self.net(symbols[index]), symbols[index]))
+            report(step + 1, self.config.steps, {})
         apart = symbols[learnt:] if learnt < len(latent) else symbols
         self.held_out.copy_(-self._log_prob(apart).mean() / apart[0].numel())
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rig.goals.base import GoalSampler
 from rig.goals.gaussian import cholesky_factor, moments, shares
+from rig.types import Report, silent
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Visited(GoalSampler):
         super().__init__()
         self.register_buffer("table", torch.zeros(config.codes, latent_dim))
 
-    def fit(self, latent: Tensor, weight: Tensor | None = None) -> None:
+    def fit(self, latent: Tensor, weight: Tensor | None = None, report: Report = silent) -> None:
         """Keep codes f32[M, D], each about as often as `weight` f64[M] says: systematic resampling, which draws nothing.
 
         Source: Carpenter et al. 1999.

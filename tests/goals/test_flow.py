@@ -66,6 +66,19 @@ def test_a_weight_says_which_codes_count() -> None:
     assert float((sampler.sample(2000, seeded(0))[:, 0] > -0.3).float().mean()) > 0.93
 
 
+def test_a_fit_tells_of_every_step_and_can_be_stopped_there() -> None:
+    told: list[tuple[int, int]] = []
+
+    def report(done: int, total: int, metrics: dict[str, float]) -> None:
+        told.append((done, total))
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Flow(FlowConfig(steps=8), 3).fit(crescent(100, seed=0), None, report)
+    assert told == [(1, 8), (2, 8), (3, 8)]
+
+
 @pytest.mark.parametrize("dim", [1, 2])
 def test_few_latents_are_enough(dim: int) -> None:
     codes = crescent(500, seed=0)[:, :dim]

@@ -74,7 +74,7 @@ def test_a_signal_in_the_middle_of_a_step_waits_for_its_end(
     assert_same(run, finished("state"))
 
 
-@pytest.mark.parametrize("what", ["collecting images", "training the encoder"])
+@pytest.mark.parametrize("what", ["collecting images", "training the encoder", "fitting the prior"])
 def test_a_signal_before_there_is_anything_to_save_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -87,7 +87,8 @@ def test_a_signal_before_there_is_anything_to_save_leaves_nothing(
 
     run = tmp_path / "run"
     monkeypatch.setattr(Bar, "__call__", interrupted)
-    said = rig("train", *BRIEF, f"run_dir={run}")
+    typed = [part.replace("goals=gaussian", "goals=flow") for part in BRIEF]
+    said = rig("train", *typed, f"run_dir={run}")
     assert said.code == 130
     assert_nothing(run, said.err)
 

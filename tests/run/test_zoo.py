@@ -15,10 +15,9 @@ from rig.algorithm import collect, represent
 from rig.choices import GROUPS, find
 from rig.cli_compose import compose
 from rig.config import RunConfig
-from rig.encoders.base import silent
 from rig.errors import UserError
 from rig.evaluate import rollouts, summarise
-from rig.types import Tokens
+from rig.types import Tokens, silent
 from rig.video import write_png
 
 HORIZON, STEPS = 6, 18
