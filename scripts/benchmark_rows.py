@@ -20,25 +20,26 @@ from stable_baselines3 import TD3 as SB3TD3
 from torch.utils.flop_counter import FlopCounterMode
 
 from rig import build
-from rig.algorithm import RIG
+from rig.algorithm import RIG, collect, represent
 from rig.cli_compose import compose
-from rig.encoders.base import silent
 from rig.encoders.beta_vae import BetaVAE, BetaVAEConfig
 from rig.encoders.oracle import Oracle, OracleConfig
 from rig.encoders.vae import VAETraining
 from rig.envs import make_batch
 from rig.goals.frame import IdentityConfig, LatentFrame
-from rig.goals.gaussian import StandardNormal, StandardNormalConfig
+from rig.goals.gaussian import Gaussian, GaussianConfig, StandardNormal, StandardNormalConfig
 from rig.learners import SAC, TD3
 from rig.learners.sac import SACConfig
 from rig.learners.td3 import TD3Config
 from rig.profile import peak_flops, warmed_agent
 from rig.replay.relabel import RelabelConfig
 from rig.replay.ring import Ring
-from rig.rewards import latent_distance
+from rig.rewards import LatentDistance, LatentDistanceConfig
+from rig.types import silent
 
 DIM, BATCH, HORIZON = 16, 256, 50
 CPU = torch.device("cpu")
+
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
@@ -60,8 +61,8 @@ def agent_of(learner: TD3 | SAC, batch: int) -> RIG:
     goals, frame = StandardNormal(StandardNormalConfig(), DIM), LatentFrame(IdentityConfig(), DIM)
     codes = Oracle(OracleConfig(), (DIM,), seeded(0))
     agent = RIG(
-        None, codes, goals, frame, latent_distance, learner, filled_ring(100_000, (1,)), RelabelConfig(), seeded(1),
-        batch=batch, random_steps=0, hold=1.0, updates_per_step=4,
+        None, codes, goals, frame, LatentDistance(LatentDistanceConfig()), learner, filled_ring(100_000, (1,)), RelabelConfig(),
+        seeded(1), batch=batch, random_steps=0, hold=1.0, updates_per_step=4,
     )  # fmt: skip
     agent.replay.version = codes.version
     learner.compile_steps(True)
@@ -117,8 +118,8 @@ def matmul_share(size: Size) -> Iterator[Row]:
     The peak is the most that this device does in one large float32 product. Everything else an update does counts as time only.
     """
     peak = peak_flops(CPU) / 1e9
-    for kind, settings in ((TD3, TD3Config()), (SAC, SACConfig())):
-        agent = agent_of(kind(settings, DIM, peers.ACTION, seeded(0)), 4096)
+    for learner in (TD3(TD3Config(), DIM, peers.ACTION, seeded(0)), SAC(SACConfig(), DIM, peers.ACTION, seeded(0))):
+        agent = agent_of(learner, 4096)
         with agent.learner.as_written(), FlopCounterMode(display=False) as counter:
             agent.learn(2)
         each = counter.get_total_flops() / 2 / 1e9
@@ -127,7 +128,7 @@ def matmul_share(size: Size) -> Iterator[Row]:
             start = time.perf_counter()
             agent.learn(4)
             seconds.append(time.perf_counter() - start)
-        yield row_of(f"matmul_share_{settings.name}", "GFLOP/s", [(4 * each / each_turn, peak) for each_turn in seconds])
+        yield row_of(f"matmul_share_{learner.config.name}", "GFLOP/s", [(4 * each / each_turn, peak) for each_turn in seconds])
 
 
 def sampling_from(transitions: int, size: Size) -> Work:
@@ -226,6 +227,34 @@ def train_reach(size: Size) -> Iterator[Row]:
     yield taking_turns("train_reach", "env steps/s", mine, its, size.turns)
 
 
+def by_name(size: Size) -> Iterator[Row]:
+    """Env steps a second of Reach from state, every part chosen by name, against the same parts put together by their classes.
+
+    1 is no overhead: names are looked up before the first step, and never again.
+    """
+    config = compose(["encoder=oracle", "goals=gaussian", "frame=identity", "device=cpu", "learner.compile=off"])
+    named = warmed_agent(config, (size.turns + 1) * size.env_steps)
+
+    env = make_batch("reach", 1, seed=1)
+    encoder, goals = Oracle(OracleConfig(), (env.state_dim,), seeded(0)), Gaussian(GaussianConfig(), env.state_dim)
+    frame, reward = LatentFrame(IdentityConfig(), env.state_dim), LatentDistance(LatentDistanceConfig())
+    represent(encoder, goals, frame, reward, collect(env, encoder, 400, 100, 6.0, False, seeded(1), silent), seeded(1), silent)
+    ring = Ring(config.steps, HORIZON, 1, (env.state_dim,), torch.float32, frame.dim, env.action_dim, CPU)
+    by_hand = RIG(
+        env, encoder, goals, frame, reward, TD3(TD3Config(), frame.dim, env.action_dim, seeded(0)), ring, RelabelConfig(),
+        seeded(1), batch=config.learner.batch, random_steps=HORIZON, hold=6.0, updates_per_step=config.updates_per_step,
+    )  # fmt: skip
+    while by_hand.steps < named.steps:
+        by_hand.step()
+
+    def steps_of(agent: RIG) -> int:
+        for _ in range(size.env_steps):
+            agent.step()
+        return size.env_steps
+
+    yield taking_turns("by_name", "env steps/s", lambda: steps_of(named), lambda: steps_of(by_hand), size.turns)
+
+
 def sampling(size: Size) -> Iterator[Row]:
     """256 relabelled transitions out of 1e4, 1e5 and 1e6 with 48×48 pictures, against the same out of 1e4: 1 is no dependence."""
 
@@ -315,6 +344,6 @@ ROWS: dict[str, Callable[[Size], Iterator[Row]]] = {
     row.__name__: row
     for row in (
         td3_update, sac_update, relabelled_sample, train_reach, replay_memory, vae_training,
-        float32_update, matmul_share, sampling, refresh, startup, frames,
+        float32_update, matmul_share, sampling, refresh, by_name, startup, frames,
     )
 }  # fmt: skip
