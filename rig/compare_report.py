@@ -14,6 +14,8 @@ from rig import files, stats
 from rig.compare import Comparison, Row, improvements, summarise
 from rig.errors import UserError
 
+WIDE = 20
+"""Scores whose largest is so many times the smallest are drawn on a logarithmic scale."""
 HEAD = ("", "runs", "IQM", "95 % interval", "mean", "median")
 
 
@@ -73,26 +75,35 @@ def plot(comparison: Comparison, out: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(14, 4.6), layout="constrained")
     every = np.concatenate([task for scores in comparison.groups.values() for task in scores])
+    logarithmic = bool(every.min() > 0 and every.max() > WIDE * every.min())
     margin = 0.03 * (every.max() - every.min())
-    thresholds = np.linspace(every.min() - margin, every.max() + margin, 300)
+    if logarithmic:
+        thresholds = np.geomspace(0.9 * every.min(), 1.1 * every.max(), 300)
+    else:
+        thresholds = np.linspace(every.min() - margin, every.max() + margin, 300)
     sign = -1 if comparison.lower_is_better else 1
-    for row in summarise(comparison):
+    for place, row in enumerate(summarise(comparison)):
+        style = ("-", "--", ":")[place // 10 % 3]  # there are ten colours
         curve = comparison.curves[row.group]
         label = f"{row.group} ({row.runs} run{'s' * (row.runs > 1)})"
-        (line,) = left.plot(list(curve), [stats.iqm(scores) for scores in curve.values()], label=label)
+        (line,) = left.plot(list(curve), [stats.iqm(scores) for scores in curve.values()], style, label=label)
         band = np.array([stats.iqm_interval(scores, np.random.default_rng(0)) for scores in curve.values()])
         left.fill_between(list(curve), band[:, 0], band[:, 1], alpha=0.15, color=line.get_color())
         signed = [sign * task for task in comparison.groups[row.group]]
-        right.plot(thresholds, stats.profile(signed, sign * thresholds), color=line.get_color(), drawstyle="steps-post")
+        right.plot(thresholds, stats.profile(signed, sign * thresholds), style, color=line.get_color(), drawstyle="steps-post")
     what = comparison.metric.replace("_", " ") + (" / doing nothing's" if comparison.relative else "")
     left.set(xlabel="env steps", ylabel=what, title=", ".join(comparison.tasks))
     right.set(xlabel=f"{what} at step {comparison.step}", ylabel=f"share of runs {'below' if sign < 0 else 'above'}")
     right.set_ylim(-0.02, 1.02)
-    right.locator_params(axis="x", nbins=6)
-    left.set_ylim(bottom=0)
-    left.legend()
+    if logarithmic:
+        left.set_yscale("log")
+        right.set_xscale("log")
+    else:
+        right.locator_params(axis="x", nbins=6)
+        left.set_ylim(bottom=0)
+    figure.legend(loc="outside right center")
     for axes in (left, right):
         axes.grid(alpha=0.3)
     picture = io.BytesIO()
@@ -113,7 +124,7 @@ def _cells(comparison: Comparison) -> list[tuple[str, ...]]:
 
 
 def _chances(comparison: Comparison) -> list[tuple[str, ...]]:
-    """Head and rows of the table of probabilities; empty where there is but one group."""
+    """Head and rows of the table of probabilities, its columns numbered as its rows; empty where there is but one group."""
     rows, chance = summarise(comparison), improvements(comparison)
     groups, alone = [row.group for row in rows], {row.group for row in rows if math.isnan(row.low)}
     if not chance:
@@ -125,7 +136,8 @@ def _chances(comparison: Comparison) -> list[tuple[str, ...]]:
         share, low, high = chance[one, other]
         return f"{share:.2f}" if {one, other} <= alone else f"{share:.2f} ({low:.2f} – {high:.2f})"
 
-    return [("", *groups), *((one, *(cell(one, other) for other in groups)) for one in groups)]
+    lines = [(f"{place} {one}", *(cell(one, other) for other in groups)) for place, one in enumerate(groups, 1)]
+    return [("", *(str(place) for place in range(1, len(groups) + 1))), *lines]
 
 
 def _columns(table: Sequence[Sequence[str]]) -> str:

@@ -138,7 +138,8 @@ def test_it_prints_and_writes_tables_and_a_picture(grid: Path, capsys: pytest.Ca
     assert lines[0] == "reach: final_distance at step 20; lower is better"
     assert lines[1].split() == ["runs", "IQM", "95", "%", "interval", "mean", "median"]
     assert lines[2].split() == ["spatial_vae", "3", "0.06", "0.05", "–", "0.07", "0.06", "0.06"]
-    assert lines[-1].split()[:3] == ["beta_vae", "0.00", "(0.00"]
+    assert lines[-3].split() == ["1", "2"] and lines[-2].split()[:4] == ["1", "spatial_vae", "–", "1.00"]
+    assert lines[-1].split()[:4] == ["2", "beta_vae", "0.00", "(0.00"]
     with outputs["csv"].open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["group"] for row in rows] == ["spatial_vae", "beta_vae"] and float(rows[1]["iqm"]) == pytest.approx(0.11)
@@ -154,7 +155,7 @@ def test_a_single_run_has_no_interval(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["compare", str(tmp_path / "one"), str(tmp_path / "other")]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[2].split() == ["beta_vae", "1", "0.1", "–", "0.1", "0.1"]
-    assert out.splitlines()[-1].split() == ["spatial_vae", "0.00", "–"]
+    assert out.splitlines()[-1].split() == ["2", "spatial_vae", "0.00", "–"]
 
 
 @pytest.mark.parametrize(
