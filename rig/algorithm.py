@@ -41,6 +41,11 @@ def observe(encoder: Encoder, observation: Any, device: torch.device) -> Tensor:
     return torch.as_tensor(getattr(observation, encoder.observes), device=device)
 
 
+def states(observation: Any, replay: Ring) -> Tensor | None:
+    """Simulator states f32[N, S] where the replay memory holds them, for a reward that reads them; the agent sees none."""
+    return torch.as_tensor(observation.state, device=replay.latent.device) if replay.state.shape[2] else None
+
+
 def act_on(env: Any, action: Tensor) -> Any:
     """What the worlds show after actions f32[N, A]."""
     return env.step(action if env.arrays is torch else action.cpu().numpy())
@@ -199,8 +204,9 @@ class RIG:
 
     def begin(self, *, again: bool = False) -> None:
         """l. 5-6: an episode a world, each with a goal; `again`, in the place of the open ones."""
-        observed = observe(self.encoder, self.env.reset(), self.generator.device)
-        self.replay.begin(observed, self.code(observed), self.aim(), self.encoder.version, again=again)
+        observation = self.env.reset()
+        observed, state = observe(self.encoder, observation, self.generator.device), states(observation, self.replay)
+        self.replay.begin(observed, self.code(observed), self.aim(), self.encoder.version, state, again=again)
 
     def advance(self) -> dict[str, Tensor]:
         """l. 7-14 for one step of the open episodes."""
@@ -229,14 +235,15 @@ class RIG:
             return explore(last, self.replay.action[rows, 0], self.hold, self.generator)
         return self.learner.act(self.replay.latent[rows, step], self.replay.goal[rows], self.generator)
 
-    def follow(self, action: Tensor) -> tuple[Tensor, Tensor]:
-        """l. 8: what the worlds show after actions f32[N, A], and its codes f32[N, K], encoded once."""
-        observed = observe(self.encoder, act_on(self.env, action), self.generator.device)
-        return observed, self.code(observed)
+    def follow(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """l. 8: what the worlds show after actions f32[N, A], and its codes f32[N, K], encoded once; states, where needed."""
+        observation = act_on(self.env, action)
+        observed = observe(self.encoder, observation, self.generator.device)
+        return observed, self.code(observed), states(observation, self.replay)
 
-    def store(self, action: Tensor, observed: Tensor, code: Tensor) -> None:
+    def store(self, action: Tensor, observed: Tensor, code: Tensor, state: Tensor | None) -> None:
         """l. 9: keep a step of every world."""
-        self.replay.append(action, observed, code, self.encoder.version)
+        self.replay.append(action, observed, code, self.encoder.version, state)
         self.steps += self.env.num_envs
 
     def learn(self, updates: int) -> dict[str, Tensor]:
@@ -257,8 +264,8 @@ class RIG:
         Source: Sutton & Barto 2018, equation 7.1, without a correction for what has since become of the policy; with relabelled
         goals, Yang et al. 2021 (arXiv:2102.12962), section 3.
         """
-        reached = sample.reached
-        goal = sample.goal[:, :, None].expand_as(reached)
+        reached, goal = sample.states or (sample.reached, sample.goal)
+        goal = goal[:, :, None].expand_as(reached)
         rewards = self.reward(reached.flatten(0, 2), goal.flatten(0, 2), self.frame.weight).unflatten(0, reached.shape[:3])
         total = rewards[:, :, -1]
         for step in range(rewards.shape[2] - 1, 0, -1):
@@ -266,8 +273,13 @@ class RIG:
             total = torch.where(step < sample.steps, sooner, total)
         return total
 
-    def last_return(self) -> np.ndarray:
-        """Undiscounted returns f32[N] of the open episodes so far, towards the goals that they were given."""
+    def last_return(self) -> np.ndarray | None:
+        """Undiscounted returns f32[N] of the open episodes so far, towards the goals that they were given.
+
+        None with a reward that reads the state, which those goals have not.
+        """
+        if self.reward.reads == "state":
+            return None
         rows = self.replay.open_rows
         reached = self.replay.latent[rows, 1 : self.replay.step + 1]
         goal = self.replay.goal[rows, None].expand_as(reached)

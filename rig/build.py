@@ -107,12 +107,28 @@ def make_representation(config: RunConfig, env: Any) -> Representation:
     goals = goals.to(device)
     reward_class: Any = find("reward", config.reward.name).entry
     reward = reward_class(config.reward).to(device)
+    if reward.reads == "state":
+        _check_states(config, env)
     try:
         reward.attach(encoder, goals, frame)
     except ValueError as error:
         parts = f"encoder={config.encoder.name} goals={config.goals.name}"
         raise UserError(f"reward={config.reward.name} with {parts}: {error}") from error
     return Representation(encoder, goals, frame, reward)
+
+
+def _check_states(config: RunConfig, env: Any) -> None:
+    """Raise UserError where a reward of simulator states would not know them, or not those of goals."""
+    name, instead = f"reward={config.reward.name}", "try reward=latent_distance"
+    if not env.state_dim:
+        raise UserError(f"{name} reads a state, and {config.task.label} has none; {instead}")
+    if config.reuse.replay:
+        raise UserError(f"{name} reads states, and replay.from={config.reuse.replay} keeps none; {instead}")
+    if config.relabel.future != 1:
+        raise UserError(
+            f"{name} needs goals with a state, which imagined ones have not, got relabel.future={config.relabel.future:g}; "
+            "try relabel.keep=0 relabel.imagined=0 relabel.future=1"
+        )
 
 
 def make_learner(config: RunConfig, latent_dim: int, action_dim: int) -> Learner:
@@ -134,6 +150,7 @@ def make_replay(config: RunConfig, env: Any, encoder: Encoder, latent_dim: int, 
     not the room.
     """
     frame = encoder.observes == "frame"
+    reward: Any = find("reward", config.reward.name).entry
     capacity = config.replay.capacity if config.reuse.replay else min(config.replay.capacity, config.steps)
     return Ring(
         capacity,
@@ -146,6 +163,7 @@ def make_replay(config: RunConfig, env: Any, encoder: Encoder, latent_dim: int, 
         device_of(config),
         config.replay.memory,
         folder,
+        env.state_dim if reward.reads == "state" else 0,
     )
 
 

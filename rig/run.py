@@ -127,7 +127,8 @@ def train_policy(
             watch.add(agent.steps, step_metrics)
             metrics |= step_metrics
             if agent.replay.step == agent.replay.horizon and not agent.offline:
-                shown["return"] = float(agent.last_return().mean())
+                returns = agent.last_return()
+                shown |= {} if returns is None else {"return": float(returns.mean())}
             due = agent.steps >= schedule.steps
             saving = due or _crossed(before, agent.steps, schedule.checkpoint_every)
             evaluating = due or _crossed(before, agent.steps, schedule.evaluate_every)

@@ -43,7 +43,8 @@ class Saver:
         self._write_closed_episodes()
         self._write_explored()
         open_episodes = replay.episodes(max(0, replay.begun - replay.num_envs), replay.begun)
-        for name, written in (("observed", replay.step + 1), ("latent", replay.step + 1), ("action", replay.step)):
+        for name in open_episodes.keys() - {"goal"}:
+            written = replay.step + (name != "action")
             open_episodes[name][:, written:] = 0  # else whatever memory held: equal runs would not make equal checkpoints
         tensors = {
             **representation_tensors(agent),

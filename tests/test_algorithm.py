@@ -19,6 +19,7 @@ from rig.learners import LEARNERS
 from rig.learners.base import Learner
 from rig.learners.td3 import TD3Config
 from rig.replay import RelabelConfig, Ring
+from rig.rewards import OracleReward, OracleRewardConfig, Reward
 from rig.types import Batch
 from tests.point_line import (
     LATENT_DISTANCE,
@@ -52,14 +53,16 @@ def make(
     batch: int = 16,
     seed: int = 0,
     overlap: bool = False,
+    reward: Reward = LATENT_DISTANCE,
 ) -> RIG:
     env = env or PointLine()
     encoder = encoder or Centroid()
     observed: tuple[tuple[int, ...], torch.dtype] = (env.frame_shape, torch.uint8)
     shape, dtype = observed if encoder.observes == "frame" else ((1,), torch.float32)
     return RIG(
-        env, encoder, goals or Numbered(), LatentFrame(IdentityConfig(), 1), LATENT_DISTANCE, learner or Recorder(),
-        Ring(400, HORIZON, env.num_envs, shape, dtype, 1, 1, CPU), RelabelConfig("rig", *shares), seeded(seed),
+        env, encoder, goals or Numbered(), LatentFrame(IdentityConfig(), 1), reward, learner or Recorder(),
+        Ring(400, HORIZON, env.num_envs, shape, dtype, 1, 1, CPU, state_dim=reward.reads == "state"),
+        RelabelConfig("rig", *shares), seeded(seed),
         batch=batch, random_steps=random_steps, hold=hold, updates_per_step=updates_per_step, n_step=n_step,
         overlap=overlap,
     )  # fmt: skip
@@ -266,6 +269,22 @@ def test_the_last_return_is_the_sum_of_rewards_towards_the_rollouts_goal(steps: 
     found = agent.last_return()
     assert found.shape == (WORLDS,)
     np.testing.assert_allclose(found, -np.abs(reached - goals).sum(1), rtol=1e-4)
+
+
+class Told(PointLine):
+    """Worlds that say where the point is, as a hundred times its place."""
+
+    def observe(self) -> Any:
+        return SimpleNamespace(frame=super().observe().frame, state=100 * self.position)
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_reward_of_states_is_of_those_that_were_reached(overlap: bool) -> None:
+    reward = OracleReward(OracleRewardConfig())
+    agent = run(make(env=Told(), reward=reward, shares=(0.0, 0.0, 1.0), overlap=overlap), 3 * HORIZON)
+    for batch in agent.learner.batches:
+        torch.testing.assert_close(batch.reward, -100 * (batch.next_latent - batch.goal)[:, 0].abs(), rtol=0, atol=2)
+    assert agent.last_return() is None
 
 
 def td3(seed: int) -> Learner:

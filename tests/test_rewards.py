@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from rig import tensors
+from rig import build, tensors
+from rig.cli_compose import compose
+from rig.errors import UserError
 from rig.goals.frame import LatentFrame, WhitenedConfig
 from rig.goals.gaussian import FullGaussian, FullGaussianConfig
 from rig.nets import initialise
@@ -125,6 +129,20 @@ def test_the_log_probability_is_half_the_squared_mahalanobis_distance_under_a_ga
     expected = -0.5 * reference(latent, goal, torch.ones(2)).square()
     torch.testing.assert_close(reward(latent, goal, torch.zeros(2)), expected, rtol=1e-3, atol=1e-3)
     assert float(reward(goal, goal, torch.ones(2)).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("typed", "state_dim", "message"),
+    [
+        (["relabel.keep=0", "relabel.imagined=0", "relabel.future=1"], 0, "reads a state, and reach has none; try reward=latent"),
+        ([], 2, "imagined ones have not, got relabel.future=0.3; try relabel.keep=0 relabel.imagined=0 relabel.future=1"),
+        (["replay.from=some/run"], 2, "reads states, and replay.from=some/run keeps none; try reward=latent_distance"),
+    ],
+)
+def test_a_reward_of_states_is_refused_where_they_are_not_known(typed: list[str], state_dim: int, message: str) -> None:
+    env = SimpleNamespace(frame_shape=(48, 48, 3), state_dim=state_dim)
+    with pytest.raises(UserError, match=f"reward=oracle .*{message}"):
+        build.make_representation(compose(["reward=oracle", "device=cpu", *typed]), env)
 
 
 @pytest.mark.parametrize(("name", "missing"), [("pixel", "can_decode"), ("log_prob", "has_density")])

@@ -15,7 +15,7 @@ from rig.replay.relabel import RelabelConfig, counts, relabel
 BLOCK = 512
 """Observations that are re-encoded at once, or a whole episode's where that has more."""
 ARRAYS = ("observed", "latent", "action", "goal")
-"""What a ring holds of each episode."""
+"""What a ring holds of each episode, and "state" where it is to."""
 
 
 class Sample(NamedTuple):
@@ -31,6 +31,9 @@ class Sample(NamedTuple):
     """[U, B, n_step, D], one, two, … `steps` env steps after `latent`, and that last one from there on."""
     steps: Tensor
     """[U, B], n_step, or as many as are left of the episode."""
+    states: tuple[Tensor, Tensor] | None
+    """Where the ring holds simulator states, those of `reached`, [U, B, n_step, S], and of goals that were achieved later in the
+    episode, [U, B, S], NaN for all others."""
 
     @property
     def next_latent(self) -> Tensor:
@@ -43,7 +46,7 @@ class Ring:
 
     An episode has horizon + 1 observations and horizon actions. The oldest episodes are overwritten when the ring is full.
     Observations lie in one of `MEMORIES` (for "disk", in a file in `folder`); codes, actions and goals, all that sampling
-    reads, lie on `device`.
+    reads, lie on `device`. With a `state_dim` it holds simulator states too, for a reward that reads them.
     All counters are host integers that depend on nothing but how often `begin` and `append` were called.
     """
 
@@ -59,6 +62,7 @@ class Ring:
         device: torch.device,
         memory: str = "device",
         folder: Path | None = None,
+        state_dim: int = 0,
     ) -> None:
         rounds = max(2, -(-capacity // (horizon * num_envs)))
         self.rows, self.horizon, self.num_envs = rounds * num_envs, horizon, num_envs
@@ -66,14 +70,16 @@ class Ring:
         self.latent = torch.empty((self.rows, horizon + 1, latent_dim), device=device)
         self.action = torch.empty((self.rows, horizon, action_dim), device=device)
         self.goal = torch.empty((self.rows, latent_dim), device=device)
+        self.state = torch.empty((self.rows, horizon + 1, state_dim), device=device)
+        self.arrays = (*ARRAYS, *["state"] * (state_dim > 0))
         self.begun = 0  # episodes begun since the start, over all worlds
         self.step = horizon  # steps of the open episodes
         self.version = -1  # of the encoder whose codes are cached
 
     @property
     def bytes_per_transition(self) -> float:
-        """Memory of one transition: observations, codes, actions and goals of the whole ring over its transitions."""
-        arrays = (self.observed, self.latent, self.action, self.goal)
+        """Memory of one transition: all arrays of the whole ring over its transitions."""
+        arrays = [getattr(self, name) for name in self.arrays]
         return sum(a.numel() * a.element_size() for a in arrays) / (self.rows * self.horizon)
 
     @property
@@ -100,8 +106,10 @@ class Ring:
         """Transitions in the ring."""
         return self.closed * self.horizon + (self.num_envs * self.step if self.begun else 0)
 
-    def begin(self, observed: Tensor, latent: Tensor, goal: Tensor, version: int, *, again: bool = False) -> None:
-        """Open an episode a world with its first observations [N, …], their codes f32[N, D] and its goals f32[N, D].
+    def begin(
+        self, observed: Tensor, latent: Tensor, goal: Tensor, version: int, state: Tensor | None = None, *, again: bool = False
+    ) -> None:
+        """Open an episode a world: first observations [N, …], their codes f32[N, D], goals f32[N, D], and states f32[N, S].
 
         With `again` they take the place of the open ones, whatever those have: nothing of them is sampled any more.
         """
@@ -115,9 +123,11 @@ class Ring:
         self.observed[rows, 0] = observed
         self.latent[rows, 0] = latent
         self.goal[rows] = goal
+        if state is not None:
+            self.state[rows, 0] = state
 
-    def append(self, action: Tensor, observed: Tensor, latent: Tensor, version: int) -> None:
-        """Add actions f32[N, A] and the observations [N, …] they led to, with their codes f32[N, D]."""
+    def append(self, action: Tensor, observed: Tensor, latent: Tensor, version: int, state: Tensor | None = None) -> None:
+        """Add actions f32[N, A] and the observations [N, …] they led to, with their codes f32[N, D], and states f32[N, S]."""
         self._check(version)
         if self.step >= self.horizon:
             raise ValueError("the open episodes are complete: begin new ones")
@@ -126,6 +136,8 @@ class Ring:
         self.step += 1
         self.observed[rows, self.step] = observed
         self.latent[rows, self.step] = latent
+        if state is not None:
+            self.state[rows, self.step] = state
 
     def sample(
         self, batches: int, batch: int, config: RelabelConfig, version: int, generator: torch.Generator, n_step: int = 1
@@ -149,9 +161,19 @@ class Ring:
         goal[:, future] = _rows(codes, (first + goal_step)[:, future])
         action = _rows(self.action.flatten(0, 1), episode * self.horizon + step)
         steps, now = (length - step).clamp(max=n_step), first + step
-        reached = torch.stack([_rows(codes, now + steps.clamp(max=n)) for n in range(1, n_step + 1)], 2)
-        sample = Sample(_rows(codes, now), goal, action, reached, steps.float())
+        after = [now + steps.clamp(max=n) for n in range(1, n_step + 1)]
+        reached = torch.stack([_rows(codes, each) for each in after], 2)
+        states = self._states(after, (first + goal_step)[:, future], future) if "state" in self.arrays else None
+        sample = Sample(_rows(codes, now), goal, action, reached, steps.float(), states)
         return sample, slice(keep, keep + imagined)
+
+    def _states(self, after: Sequence[Tensor], achieved: Tensor, future: slice) -> tuple[Tensor, Tensor]:
+        """See Sample: of places i64[U, B] in the ring, and of goals at places i64[U, F], which stand at `future` of a batch."""
+        states = self.state.flatten(0, 1)
+        reached = torch.stack([_rows(states, each) for each in after], 2)
+        goal = torch.full_like(reached[:, :, 0], torch.nan)
+        goal[:, future] = _rows(states, achieved)
+        return reached, goal
 
     def refresh(self, encode: Callable[[Tensor], Tensor], version: int) -> None:
         """Re-encode every stored observation after the encoder changed; `encode` maps [B, …] to codes f32[B, D]."""
@@ -197,7 +219,7 @@ class Ring:
         if version != self.version:
             raise ValueError(f"stale codes: the ring holds encoder version {self.version}, the encoder is at {version}")
 
-    def episodes(self, first: int, last: int, names: Sequence[str] = ARRAYS) -> dict[str, Tensor]:
+    def episodes(self, first: int, last: int, names: Sequence[str] = ()) -> dict[str, Tensor]:
         """Copies of the episodes begun as number `first` up to before `last` (all in the ring), to be written to disk.
 
         All arrays, or those of `names`.
@@ -205,7 +227,7 @@ class Ring:
         if not max(0, self.begun - self.rows) <= first <= last <= self.begun:
             raise ValueError(f"episodes {first}…{last} are not in the ring, which holds the last {self.rows} of {self.begun}")
         rows = torch.arange(first, last) % self.rows
-        arrays = {name: getattr(self, name) for name in names}
+        arrays = {name: getattr(self, name) for name in names or self.arrays}
         return {name: array[rows.to(array.device)] for name, array in arrays.items()}
 
     def adopt(self, observed: Tensor, action: Tensor, goal: Tensor) -> None:

@@ -15,16 +15,16 @@ from rig.rewards.distances import (
     Sparse,
     SparseConfig,
 )  # fmt: skip
-from rig.rewards.seen import LogProb, LogProbConfig, Pixel, PixelConfig
+from rig.rewards.seen import LogProb, LogProbConfig, OracleReward, OracleRewardConfig, Pixel, PixelConfig
 from rig.rewards.temporal import Temporal, TemporalConfig
 
 REWARDS: dict[str, type[Reward]] = {
     "latent_distance": LatentDistance, "reciprocal": Reciprocal, "mahalanobis": Mahalanobis, "cosine": Cosine, "sparse": Sparse,
-    "temporal": Temporal, "log_prob": LogProb, "pixel": Pixel,
+    "temporal": Temporal, "log_prob": LogProb, "pixel": Pixel, "oracle": OracleReward,
 }  # fmt: skip
 
 __all__ = [
     "REWARDS", "Cosine", "CosineConfig", "LatentDistance", "LatentDistanceConfig", "LogProb", "LogProbConfig", "Mahalanobis",
-    "MahalanobisConfig", "Pixel", "PixelConfig", "Reciprocal", "ReciprocalConfig", "Reward", "Sparse", "SparseConfig", "Temporal",
-    "TemporalConfig", "weighted_distance",
+    "MahalanobisConfig", "OracleReward", "OracleRewardConfig", "Pixel", "PixelConfig", "Reciprocal", "ReciprocalConfig", "Reward",
+    "Sparse", "SparseConfig", "Temporal", "TemporalConfig", "weighted_distance",
 ]  # fmt: skip

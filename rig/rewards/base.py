@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ class Reward(nn.Module, ABC):
     """How good it is to be at one code where another was meant: pure once it is fitted, and most need no fit."""
 
     Config: ClassVar[type[Any]]
+    reads: ClassVar[Literal["coordinates", "state"]] = "coordinates"
+    """What `forward` is given: agent coordinates, or simulator state in their place."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Rewards that ask the representation itself: how alike decoded pictures are, and how probable the way to the goal is."""
+"""Rewards that ask others: how alike decoded pictures are, how probable the way to the goal is, where things truly are."""
 
 from __future__ import annotations
 
@@ -68,3 +68,26 @@ class LogProb(Centred):
         goals, frame = self.parts
         centre = goals.log_prob(frame.invert(self.mean[None]))
         return goals.log_prob(frame.invert(self.mean + latent - goal)) - centre
+
+
+@dataclass(frozen=True)
+class OracleRewardConfig:
+    """Settings of the oracle's reward: none."""
+
+    name: str = "oracle"
+
+
+class OracleReward(Reward):
+    """-‖s' - s_g‖ of simulator states: at most 0, without a lower bound, in the states' own units (metres; radians of a door).
+
+    What an agent that sees pictures would learn if its reward did not come from them: with encoder=oracle, the other half of a
+    2 × 2 of observation and reward. An imagined goal has no state, so every goal that is learnt from must be a future one.
+    Source: the oracle of Nair et al. 2018, section 6.1, in its reward alone.
+    """
+
+    Config = OracleRewardConfig
+    reads = "state"
+
+    def forward(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
+        """(s' f32[B, S], s_g f32[B, S], weight f32[K], of no use here) -> f32[B]."""
+        return -(latent - goal).norm(dim=1)

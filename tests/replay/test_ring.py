@@ -35,27 +35,38 @@ def goal_of(episode: Tensor) -> Tensor:
     return torch.stack((-episode.float() - 1, torch.full_like(episode, -7).float()), 1)
 
 
-def empty(capacity: int = 60, worlds: int = WORLDS) -> Ring:
-    return Ring(capacity, HORIZON, worlds, (1, 1, 3), torch.uint8, 2, 2, torch.device("cpu"))
+def empty(capacity: int = 60, worlds: int = WORLDS, state_dim: int = 0) -> Ring:
+    return Ring(capacity, HORIZON, worlds, (1, 1, 3), torch.uint8, 2, 2, torch.device("cpu"), state_dim=state_dim)
 
 
 def play(ring: Ring, steps: int, version: int = 0) -> Ring:
     """Go on for `steps` steps of every world; actions are (number, step) too."""
+
+    def state(frames: Tensor) -> Tensor | None:
+        return 10 * read(frames) if "state" in ring.arrays else None
+
     for _ in range(steps):
         if ring.step == ring.horizon:
             episode = torch.arange(ring.begun, ring.begun + ring.num_envs)
-            ring.begin(film(episode, 0), read(film(episode, 0)), goal_of(episode), version)
+            frames = film(episode, 0)
+            ring.begin(frames, read(frames), goal_of(episode), version, state(frames))
         episode = torch.arange(ring.begun - ring.num_envs, ring.begun)
         action = torch.stack((episode, torch.full_like(episode, ring.step)), 1).float()
         frames = film(episode, ring.step + 1)
-        ring.append(action, frames, read(frames), version)
+        ring.append(action, frames, read(frames), version, state(frames))
     return ring
+
+
+def one_batch(sample: Sample) -> Sample:
+    """Its first."""
+    states = sample.states and (sample.states[0][0], sample.states[1][0])
+    return Sample(*(part[0] for part in sample[:-1]), states)
 
 
 def draw(ring: Ring, batch: int, config: RelabelConfig = ALL_KEPT, seed: int = 0, version: int = 0) -> tuple[Sample, slice]:
     """One batch."""
     sample, imagined = ring.sample(1, batch, config, version, seeded(seed))
-    return Sample(*(part[0] for part in sample)), imagined
+    return one_batch(sample), imagined
 
 
 def storage(ring: Ring) -> dict[str, Tensor]:
@@ -63,7 +74,7 @@ def storage(ring: Ring) -> dict[str, Tensor]:
 
 
 def same_samples(one: Ring, other: Ring) -> bool:
-    pairs = zip(draw(one, 500, MIXED)[0], draw(other, 500, MIXED)[0], strict=True)
+    pairs = zip(draw(one, 500, MIXED)[0][:-1], draw(other, 500, MIXED)[0][:-1], strict=True)
     return len(one) == len(other) and all(torch.equal(a, b) for a, b in pairs)
 
 
@@ -82,7 +93,7 @@ def test_next_is_next_and_never_across_an_episodes_end(steps: int) -> None:
 @PLAYED
 def test_several_steps_end_with_the_episode_and_those_between_are_theirs(steps: int) -> None:
     ring = play(empty(), steps)
-    sample = Sample(*(part[0] for part in ring.sample(1, 2000, ALL_KEPT, 0, seeded(0), 3)[0]))
+    sample = one_batch(ring.sample(1, 2000, ALL_KEPT, 0, seeded(0), 3)[0])
     number, first = sample.latent.T
     last = torch.where(number >= ring.begun - WORLDS, ring.step, HORIZON)
     assert torch.equal(sample.steps, (last - first).clamp(max=3))
@@ -91,6 +102,20 @@ def test_several_steps_end_with_the_episode_and_those_between_are_theirs(steps: 
         between = torch.stack((number, torch.minimum(first + step, first + sample.steps)), 1)
         assert torch.equal(sample.reached[:, step - 1], between)
     assert torch.equal(sample.latent, draw(ring, 2000)[0].latent), "what is drawn depends on nothing else"
+
+
+@PLAYED
+def test_states_are_those_of_what_was_reached_and_of_achieved_goals(steps: int) -> None:
+    ring = play(empty(state_dim=2), steps)
+    sample, imagined = ring.sample(2, 400, MIXED, 0, seeded(0), 3)
+    assert sample.states is not None
+    reached, goal = sample.states
+    assert torch.equal(reached, 10 * sample.reached)
+    assert torch.equal(goal[:, imagined.stop :], 10 * sample.goal[:, imagined.stop :])
+    assert bool(goal[:, : imagined.stop].isnan().all())
+    plain = play(empty(), steps).sample(2, 400, MIXED, 0, seeded(0), 3)[0]
+    assert plain.states is None and torch.equal(plain.goal[:, : imagined.start], sample.goal[:, : imagined.start])
+    assert torch.equal(plain.reached, sample.reached)
 
 
 @PLAYED
@@ -142,7 +167,7 @@ def test_batches_drawn_at_once_are_batches() -> None:
     """Each has its own transitions, and in its own rows the shares of goals that a batch has."""
     ring = play(empty(), 23)
     several, imagined = ring.sample(3, 400, MIXED, 0, seeded(0))
-    assert imagined == slice(100, 200) and [part.shape[:2] for part in several] == [(3, 400)] * 5
+    assert imagined == slice(100, 200) and [part.shape[:2] for part in several[:-1]] == [(3, 400)] * 5
     for latent, goal, action, after in zip(several.latent, several.goal, several.action, several.next_latent, strict=True):
         assert torch.equal(after, latent + torch.tensor([0.0, 1.0])) and torch.equal(action, latent)
         assert torch.equal(goal[:100], goal_of(latent[:100, 0].long()))
@@ -152,7 +177,7 @@ def test_batches_drawn_at_once_are_batches() -> None:
 
 def test_the_choice_is_the_generators() -> None:
     ring = play(empty(), 23)
-    for one, other in zip(draw(ring, 50, MIXED, seed=1)[0], draw(ring, 50, MIXED, seed=1)[0], strict=True):
+    for one, other in zip(draw(ring, 50, MIXED, seed=1)[0][:-1], draw(ring, 50, MIXED, seed=1)[0][:-1], strict=True):
         assert torch.equal(one, other)
     assert not torch.equal(draw(ring, 50, seed=1)[0].latent, draw(ring, 50, seed=2)[0].latent)
 
@@ -163,7 +188,7 @@ def test_sampling_never_writes_to_storage() -> None:
     for config in (ALL_KEPT, ALL_FUTURE, MIXED):
         sample, imagined = draw(ring, 300, config)
         sample.goal[imagined] = 99.0
-        for value in sample:
+        for value in sample[:-1]:
             value.fill_(77.0)  # the caller may do what it likes
     for name, value in storage(ring).items():
         assert torch.equal(value, before[name]), name

@@ -35,7 +35,7 @@ TINY = (
 PIXELS = (*TINY, "task=reach", "encoder=beta_vae", "goals=gaussian", "frame=identity", "encoder.training.steps=4")
 WIDE = (*PIXELS, "num_envs=2")
 STATE = (*TINY, "task=push", "encoder=oracle", "frame=slow")
-OVERLAPPED = (*PIXELS, "run.overlap=true")
+OVERLAPPED = (*PIXELS, "run.overlap=true", "reward=oracle", "relabel.keep=0", "relabel.imagined=0", "relabel.future=1")
 WARP = (*WIDE, "engine=warp")
 DRIFTING = (*STATE, "learner=ddpg", "num_envs=2")
 SB3 = (*STATE, "learner=sb3_sac", "learner.hidden=[32]")

@@ -50,7 +50,9 @@ def tiny(encoder: str, goals: str, frame: str, reward: str, folder: Path) -> Run
     drawing = changed(find("goals", goals).config, folder=str(folder), **QUICK)
     task = replace(base.task, size=SIDES.get(encoder, 48))
     rewarding = changed(find("reward", reward).config, steps=3)
-    return replace(base, task=task, encoder=seeing, goals=drawing, frame=find("frame", frame).config, reward=rewarding)
+    relabel = replace(base.relabel, keep=0, imagined=0, future=1) if reward == "oracle" else base.relabel
+    parts = {"encoder": seeing, "goals": drawing, "frame": find("frame", frame).config, "reward": rewarding, "relabel": relabel}
+    return replace(base, task=task, **parts)
 
 
 def trained(config: RunConfig, envs: dict[str, Any], observed: torch.Tensor) -> dict[str, Any]:
