@@ -43,7 +43,7 @@ def observe(encoder: Encoder, observation: Any, device: torch.device) -> Tensor:
 
 def states(observation: Any, replay: Ring) -> Tensor | None:
     """Simulator states f32[N, S] where the replay memory holds them, for a reward that reads them; the agent sees none."""
-    return torch.as_tensor(observation.state, device=replay.latent.device) if replay.state.shape[2] else None
+    return torch.as_tensor(observation.state, device=replay.latent.device) if "state" in replay.arrays else None
 
 
 def act_on(env: Any, action: Tensor) -> Any:

@@ -39,7 +39,7 @@ class Online:
     why stored goals stay as they are: they are points in those coordinates. Decoding them by the old and encoding them by the
     new encoder would lose what a reconstruction loses, and goals drawn anew would not be those that the actions were taken for.
     What was explored before is not forgotten: episodes from the start that last as long as the task's see less of the world.
-    Source: Nair et al. 2018, Algorithm 1, last line, "on mixture of D and R"; Pong et al. 2019, Algorithm 1 for the weights.
+    Source: Nair et al. 2018, Algorithm 1, last line, on a mixture of D and R; Pong et al. 2019, Algorithm 1 for the weights.
     """
 
     config: OnlineConfig
