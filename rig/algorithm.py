@@ -118,7 +118,7 @@ def represent(
     coordinates = frame(latent)
     weight = frame_weights(skew, encoder, every, coordinates, generator)
     goals.fit(latent, weight, prior_report)
-    reward.fit(coordinates.unflatten(0, observed.shape[:2]), frame.weight, generator)
+    reward.fit(observed, coordinates.unflatten(0, observed.shape[:2]), frame.weight, generator)
     metrics = {**metrics, "active_units": active_units(latent), **goals.metrics()}
     if weight is not None:
         metrics["skew_effective_share"] = float(effective_share(weight))

@@ -12,7 +12,7 @@ from rig.learners.actions import BOUNDS, NOISES
 from rig.learners.inputs import WIDTHS
 from rig.learners.sb3 import need
 from rig.learners.values import CRITICS
-from rig.rewards.distances import NORMS
+from rig.rewards.distances import COVARIANCES, NORMS
 
 
 class Range(NamedTuple):
@@ -134,6 +134,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "encoder.likelihood": ("gaussian", "bernoulli"),
     "encoder.training.precision": ("auto", "float32", "bfloat16"),
     "reward.norm": NORMS,
+    "reward.covariance": COVARIANCES,
     "learner.goal_input": tuple(WIDTHS),
     "learner.action": BOUNDS,
     "learner.critic": CRITICS,

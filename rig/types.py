@@ -61,9 +61,14 @@ class Picturer(Protocol):
     """What makes pictures of codes: an encoder, for those who know no more of one."""
 
     can_decode: bool
+    has_density: bool
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures u8[B, H, W, 3] of codes f32[B, D]."""
+        ...
+
+    def posterior_covariance(self, observed: Tensor) -> Tensor:
+        """Covariance f32[D, D] of q(z|x), on average over frames u8[B, H, W, 3], where there is a posterior (`has_density`)."""
         ...
 
 
@@ -79,6 +84,9 @@ class Density(Protocol):
 
 class Coordinates(Protocol):
     """The way back from agent coordinates to codes: a latent frame, for those who know no more of one."""
+
+    matrix: Tensor
+    """f32[K, D]: coordinates are codes, less an offset, times its transpose."""
 
     def invert(self, coordinates: Tensor) -> Tensor:
         """Codes f32[B, D] that have these agent coordinates f32[B, K]."""

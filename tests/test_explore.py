@@ -28,7 +28,7 @@ from tests.point_line import (
 class Noted(LatentDistance):
     """A reward that remembers what it was fitted to."""
 
-    def fit(self, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
+    def fit(self, observed: Tensor, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
         self.fitted = episodes
 
 

@@ -35,6 +35,8 @@ from rig.rewards import (
     TemporalConfig,
 )
 
+NOTHING = torch.zeros(0)
+"""Observations, for rewards that look at coordinates alone."""
 every_reward = pytest.mark.parametrize("name", REWARDS)
 
 
@@ -46,6 +48,10 @@ class Seen:
     """A representation of four numbers whose pictures are of four pixels, as bright as the numbers are large."""
 
     can_decode = has_density = True
+    matrix = torch.tensor([[0.5, 0.0], [0.0, 0.25]])
+
+    def posterior_covariance(self, observed: torch.Tensor) -> torch.Tensor:
+        return observed.float().mean() * torch.tensor([[4.0, 1.0], [1.0, 4.0]])
 
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
         return (latent * 20 + 128).clamp(0, 255).round().to(torch.uint8).view(-1, 2, 2, 1).expand(-1, -1, -1, 3)
@@ -124,7 +130,7 @@ def test_the_log_probability_is_half_the_squared_mahalanobis_distance_under_a_ga
     reward, reference = LogProb(LogProbConfig()), Mahalanobis(MahalanobisConfig())
     reward.attach(Seen(), goals, frame)
     for each in (reward, reference):
-        each.fit(coordinates, torch.ones(2), seeded(1))
+        each.fit(NOTHING, coordinates, torch.ones(2), seeded(1))
     latent, goal = coordinates[0], coordinates[1]
     expected = -0.5 * reference(latent, goal, torch.ones(2)).square()
     torch.testing.assert_close(reward(latent, goal, torch.zeros(2)), expected, rtol=1e-3, atol=1e-3)
@@ -155,7 +161,7 @@ def test_a_reward_that_needs_what_is_not_there_is_refused(name: str, missing: st
 def test_the_sparse_threshold_is_a_quantile_of_the_distances_that_were_seen() -> None:
     """Of two points of a unit interval, a share 1 - (1 - d)² are no further apart than d."""
     reward = Sparse(SparseConfig(quantile=0.19))
-    reward.fit(torch.rand(40, 50, 1, generator=seeded(0)), torch.tensor([2.0]), seeded(1))
+    reward.fit(NOTHING, torch.rand(40, 50, 1, generator=seeded(0)), torch.tensor([2.0]), seeded(1))
     assert float(reward.threshold) == pytest.approx(0.2, abs=0.01)  # d = 0.1, weighed by 2
     latent = torch.tensor([[0.5], [0.59], [0.61], [0.38]])
     assert reward(latent, torch.full((4, 1), 0.5), torch.tensor([2.0])).tolist() == [0, 0, -1, -1]
@@ -164,20 +170,33 @@ def test_the_sparse_threshold_is_a_quantile_of_the_distances_that_were_seen() ->
 def test_the_mahalanobis_distance_is_in_deviations_whatever_the_units() -> None:
     codes = torch.randn(40, 50, 2, generator=seeded(0)) @ torch.tensor([[3.0, 1.0], [0.0, 0.1]]) + 7
     reward = Mahalanobis(MahalanobisConfig())
-    reward.fit(codes, torch.ones(2), seeded(1))
+    reward.fit(NOTHING, codes, torch.ones(2), seeded(1))
     latent, goal = codes[0, :9], codes[1, :9]
     inverse = torch.linalg.inv(codes.flatten(0, 1).T.cov())
     expected = -torch.einsum("bi,ij,bj->b", latent - goal, inverse, latent - goal).sqrt()
     torch.testing.assert_close(reward(latent, goal, torch.tensor([5.0, 0.0])), expected, rtol=1e-3, atol=1e-3)
     scale = torch.tensor([10.0, 0.2])
     other = Mahalanobis(MahalanobisConfig())
-    other.fit(codes * scale, torch.ones(2), seeded(1))
+    other.fit(NOTHING, codes * scale, torch.ones(2), seeded(1))
     torch.testing.assert_close(other(latent * scale, goal * scale, torch.ones(2)), expected, rtol=1e-2, atol=1e-2)
+
+
+def test_the_mahalanobis_distance_by_the_posterior_counts_what_the_encoder_is_sure_of() -> None:
+    reward, observed = Mahalanobis(MahalanobisConfig(covariance="posterior")), torch.full((3, 5, 1), 2.0)
+    reward.attach(Seen(), Seen(), Seen())
+    reward.fit(observed, torch.randn(3, 5, 2, generator=seeded(0)), torch.ones(2), seeded(1))
+    latent, goal = torch.randn(2, 9, 2, generator=seeded(2))
+    inverse = torch.linalg.inv(Seen.matrix @ (2 * torch.tensor([[4.0, 1.0], [1.0, 4.0]])) @ Seen.matrix.T)
+    expected = -torch.einsum("bi,ij,bj->b", latent - goal, inverse, latent - goal).sqrt()
+    torch.testing.assert_close(reward(latent, goal, torch.zeros(2)), expected, rtol=1e-4, atol=1e-4)
+    blind = SimpleNamespace(has_density=False)
+    with pytest.raises(ValueError, match=r"needs q\(z\|x\), and this encoder has none; try reward.covariance=codes"):
+        reward.attach(blind, Seen(), Seen())
 
 
 def test_the_cosine_is_the_angle_seen_from_the_mean() -> None:
     reward = Cosine(CosineConfig())
-    reward.fit(torch.tensor([[[1.0, 0.0], [3.0, 4.0]]]), torch.ones(2), seeded(0))
+    reward.fit(NOTHING, torch.tensor([[[1.0, 0.0], [3.0, 4.0]]]), torch.ones(2), seeded(0))
     latent = torch.tensor([[7.0, 2.0], [2.0, 9.0], [-3.0, 2.0], [3.0, 3.0]])  # the mean is (2, 2)
     found = reward(latent, torch.tensor([[3.0, 2.0]]).expand(4, 2), torch.ones(2))
     torch.testing.assert_close(found, torch.tensor([0.0, -1.0, -2.0, 0.5**0.5 - 1]))
@@ -186,7 +205,7 @@ def test_the_cosine_is_the_angle_seen_from_the_mean() -> None:
 @pytest.mark.parametrize("name", ["mahalanobis", "cosine", "sparse"])
 def test_what_was_fitted_survives_a_file(name: str) -> None:
     reward, other = default(name), REWARDS[name](REWARDS[name].Config())
-    reward.fit(torch.rand(5, 20, 4, generator=seeded(0)), torch.ones(4), seeded(1))
+    reward.fit(NOTHING, torch.rand(5, 20, 4, generator=seeded(0)), torch.ones(4), seeded(1))
     other.resize(4, torch.device("cpu"))
     other.load_state_dict(tensors.unpack(tensors.pack(reward.state_dict())))
     a = torch.rand(99, 4, generator=seeded(2))
@@ -221,7 +240,7 @@ def wander(speed: list[float]) -> torch.Tensor:
 def temporal() -> Temporal:
     """Learnt where the first coordinate goes four times as far in a step as the second."""
     reward = Temporal(TemporalConfig(steps=1500))
-    reward.fit(wander([0.2, 0.05]), torch.ones(2), seeded(0))
+    reward.fit(NOTHING, wander([0.2, 0.05]), torch.ones(2), seeded(0))
     return reward
 
 
@@ -259,7 +278,7 @@ def test_a_fit_is_the_generators() -> None:
     fits = []
     for seed in (0, 0, 1):
         reward = Temporal(TemporalConfig(steps=5))
-        reward.fit(path, torch.ones(2), seeded(seed))
+        reward.fit(NOTHING, path, torch.ones(2), seeded(seed))
         fits.append(reward.state_dict())
     assert all(torch.equal(fits[0][name], fits[1][name]) for name in fits[0])
     assert not all(torch.equal(fits[0][name], fits[2][name]) for name in fits[0])

@@ -56,15 +56,19 @@ def test_the_density_of_a_frame_is_that_of_the_model() -> None:
 def test_only_an_encoder_that_can_tells_densities(name: str) -> None:
     entry: Any = ENCODERS[name]
     if not entry.has_density:
-        assert entry.log_density is Encoder.log_density
+        assert entry.log_density is Encoder.log_density and entry.posterior_covariance is Encoder.posterior_covariance
         with pytest.raises(TypeError, match="has no density"):
             Reader().log_density(torch.zeros(2, 3), 2, seeded(0))
+        with pytest.raises(TypeError, match="has no posterior"):
+            Reader().posterior_covariance(torch.zeros(2, 3))
         return
     shape = (64, 64, 3)
     encoder, frames = entry(entry.Config(), shape, seeded(0)), torch.zeros(3, *shape, dtype=torch.uint8)
     found = encoder.log_density(frames, 2, seeded(1))
     assert found.shape == (3,) and bool(found.isfinite().all()) and not found.requires_grad
     assert torch.equal(found, encoder.log_density(frames, 2, seeded(1)))
+    covariance = encoder.posterior_covariance(frames)
+    assert covariance.shape == (encoder.latent_dim, encoder.latent_dim) and bool((torch.linalg.eigvalsh(covariance) > 0).all())
 
 
 def test_the_density_of_coordinates_can_be_had_from_an_encoder_that_has_one_of_frames() -> None:

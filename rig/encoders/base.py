@@ -71,6 +71,10 @@ class Encoder(nn.Module, ABC):
         """log p(x) in nats, f32[B], of observations, from `samples` codes each. Raises TypeError where `has_density` is false."""
         raise TypeError(f"{type(self).__name__} has no density")
 
+    def posterior_covariance(self, observed: Tensor) -> Tensor:
+        """Covariance f32[D, D] of q(z|x), on average over observations. Raises TypeError where `has_density` is false."""
+        raise TypeError(f"{type(self).__name__} has no posterior")
+
     @abstractmethod
     def encode(self, observed: Tensor) -> Tensor:
         """The posterior mean f32[B, D] of observations u8[B, H, W, 3] (or f32[B, S]); no gradient."""

@@ -45,6 +45,10 @@ class DiagonalGaussian(NamedTuple):
         """log q(z|x) in nats, f32[..., B], of the codes that `sample` makes of this noise."""
         return log_standard_normal(noise) - 0.5 * self.log_variance.sum(1)
 
+    def covariance(self) -> Tensor:
+        """f32[B, D, D]."""
+        return torch.diag_embed(self.log_variance.exp())
+
     def kl(self) -> Tensor:
         """KL(q ‖ N(0, I)) in nats, f32[B], in closed form."""
         return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance).sum(1)
@@ -80,6 +84,10 @@ class FullGaussian(NamedTuple):
     def log_prob(self, noise: Tensor) -> Tensor:
         """See DiagonalGaussian."""
         return log_standard_normal(noise) - self._log_diagonal()
+
+    def covariance(self) -> Tensor:
+        """See DiagonalGaussian."""
+        return self.cholesky @ self.cholesky.mT
 
     def kl(self) -> Tensor:
         """See DiagonalGaussian."""

@@ -123,6 +123,11 @@ class VAE(Encoder):
             found.append((log_ratio - 0.5 * error).logsumexp(0) - math.log(samples))
         return torch.cat(found)
 
+    @torch.no_grad()
+    def posterior_covariance(self, observed: Tensor) -> Tensor:
+        """See Encoder."""
+        return in_chunks(lambda chunk: self.posterior(self.standardise(chunk)).covariance(), observed).mean(0)
+
     def pixel_error(self, pictures: Tensor, x: Tensor) -> Tensor:
         """As `error`, of pixels in [0, 1] whether the bound standardises them or not."""
         if self.bernoulli:

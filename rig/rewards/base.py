@@ -44,8 +44,11 @@ class Reward(nn.Module, ABC):
     def resize(self, dim: int, device: torch.device) -> None:
         """Make room for `dim` agent coordinates on a device, as before loading the state of a fitted reward."""
 
-    def fit(self, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
-        """Learn from the agent coordinates f32[E, T, K] of exploration episodes, consecutive along T; weight f32[K] as above."""
+    def fit(self, observed: Tensor, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
+        """Learn from exploration: observations [E, T, …], consecutive along T, and their agent coordinates f32[E, T, K].
+
+        weight f32[K] as above.
+        """
 
 
 class Centred(Reward):
@@ -57,7 +60,7 @@ class Centred(Reward):
         """See Reward."""
         self.register_buffer("mean", torch.zeros(dim, device=device))
 
-    def fit(self, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
+    def fit(self, observed: Tensor, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
         """See Reward."""
         self.resize(episodes.shape[2], episodes.device)
         self.mean.copy_(episodes.mean((0, 1)))

@@ -8,9 +8,14 @@ import torch
 from torch import Tensor
 
 from rig.rewards.base import Centred, Reward, weighted_distance
+from rig.types import Coordinates, Density, Picturer
 
 NORMS = ("l2", "l1", "squared")
 """Every way of making one number of the differences."""
+COVARIANCES = ("codes", "posterior")
+"""What a Mahalanobis distance can be measured by."""
+LOOKED_AT = 2048
+"""Most frames whose posteriors are averaged."""
 PAIRS = 10_000
 """Pairs of frames whose distances a threshold is chosen by."""
 
@@ -85,7 +90,7 @@ class Sparse(Reward):
         super().__init__(config)
         self.register_buffer("threshold", torch.zeros(()))
 
-    def fit(self, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
+    def fit(self, observed: Tensor, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
         """See Reward."""
         every = episodes.flatten(0, 1)
         one, other = torch.randint(len(every), (2, PAIRS), generator=generator, device=every.device)
@@ -98,31 +103,48 @@ class Sparse(Reward):
 
 @dataclass(frozen=True)
 class MahalanobisConfig:
-    """Settings of the Mahalanobis distance: none."""
+    """Settings of the Mahalanobis distance."""
 
     name: str = "mahalanobis"
+    covariance: str = "codes"  # of what: codes: exploration frames' coordinates | posterior: q(z|x), on average over these frames
 
 
 class Mahalanobis(Reward):
-    """-d, d² = (u' - u_g)ᵀ Σ⁻¹ (u' - u_g), Σ the covariance of the exploration frames' coordinates: at most 0, in deviations.
+    """-d, d² = (u' - u_g)ᵀ Σ⁻¹ (u' - u_g), Σ a covariance of agent coordinates: at most 0, in deviations.
 
-    It knows no weights: every direction counts by how far it varies. Source: Nair et al. 2018, section 4.3, where Σ is that of
-    the posterior; with the prior's it is the Euclidean distance of whitened codes.
+    It knows no weights. With the covariance of exploration frames every direction counts by how far it varies: it is the
+    Euclidean distance of whitened codes. With the encoder's posterior it counts by how surely the encoder tells of it. Source:
+    Nair et al. 2018, section 4.3, where Σ is that of the posterior.
     """
 
     Config = MahalanobisConfig
     whitening: Tensor
 
+    def attach(self, encoder: Picturer, goals: Density, frame: Coordinates) -> None:
+        """See Reward. Raises ValueError where the posterior's covariance is asked for and the encoder has none."""
+        self.parts = (encoder, frame)  # in a tuple, or they would be taken for parts of this module and of its state
+        if self.config.covariance == "posterior" and not encoder.has_density:
+            raise ValueError("its covariance=posterior needs q(z|x), and this encoder has none; try reward.covariance=codes")
+
     def resize(self, dim: int, device: torch.device) -> None:
         """See Reward."""
         self.register_buffer("whitening", torch.eye(dim, device=device))
 
-    def fit(self, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
+    def fit(self, observed: Tensor, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
         """See Reward."""
-        every = episodes.flatten(0, 1).double()
-        variance, axes = torch.linalg.eigh(every.T.cov(correction=0).reshape(every.shape[1], -1))
-        self.resize(every.shape[1], episodes.device)
+        covariance = self._covariance(observed, episodes.flatten(0, 1).double())
+        variance, axes = torch.linalg.eigh(covariance)
+        self.resize(len(covariance), episodes.device)
         self.whitening.copy_(axes * (variance + 1e-6).rsqrt())
+
+    def _covariance(self, observed: Tensor, coordinates: Tensor) -> Tensor:
+        """Σ f64[K, K] from observations [E, T, …] and their coordinates f64[E·T, K]."""
+        if self.config.covariance == "codes":
+            return coordinates.T.cov(correction=0).reshape(coordinates.shape[1], -1)
+        encoder, frame = self.parts
+        every = observed.flatten(0, 1)
+        some = torch.linspace(0, len(every) - 1, min(LOOKED_AT, len(every)), device=every.device).long()
+        return (frame.matrix @ encoder.posterior_covariance(every[some]) @ frame.matrix.T).double()
 
     def forward(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
         """See Reward."""

@@ -62,7 +62,7 @@ class Temporal(Reward):
         """See Reward."""
         return -self.distance(latent, goal) / self.config.scale
 
-    def fit(self, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
+    def fit(self, observed: Tensor, episodes: Tensor, weight: Tensor, generator: torch.Generator) -> None:
         """See Reward."""
         device = episodes.device
         self.resize(episodes.shape[2], torch.device("cpu"))

@@ -89,6 +89,7 @@ def test_a_full_posterior_is_the_gaussian_that_its_factor_says(dim: int) -> None
     assert posterior.cholesky.shape == (7, dim, dim) and torch.equal(posterior.cholesky, posterior.cholesky.tril())
     prior = MultivariateNormal(torch.zeros(dim), torch.eye(dim))
     torch.testing.assert_close(posterior.kl(), kl_divergence(truth, prior), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(posterior.covariance(), truth.covariance_matrix)
     noise = torch.randn(4000, 7, dim, generator=seeded(1))
     codes = posterior.sample(noise)
     torch.testing.assert_close(posterior.log_prob(noise), truth.log_prob(codes), rtol=1e-4, atol=1e-3)
@@ -103,6 +104,7 @@ def test_a_full_posterior_without_correlation_is_the_diagonal_one() -> None:
     for one, other in ((full.sample(noise), diagonal.sample(noise)), (full.log_prob(noise), diagonal.log_prob(noise))):
         torch.testing.assert_close(one, other)
     torch.testing.assert_close(full.kl(), diagonal.kl())
+    torch.testing.assert_close(full.covariance(), diagonal.covariance())
 
 
 def linear_gaussian(family: type[FullGaussian] | type[DiagonalGaussian]) -> tuple[float, float]:
