@@ -115,9 +115,9 @@ def test_list_shows_every_entry_with_its_source(capsys: pytest.CaptureFixture[st
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     for entries in GROUPS.values():
-        assert entries.title in lines
+        title = lines.index(entries.title)  # a name may stand in several groups
         for name, entry in entries.table.items():
-            start = next(i for i, line in enumerate(lines) if re.match(rf"  {name} +\S", line))
+            start = next(i for i, line in enumerate(lines) if i > title and re.match(rf"  {name} +\S", line))
             block = lines[start : next((i for i in range(start + 1, len(lines)) if re.match(r"  \S|\S|$", lines[i])), len(lines))]
             first = (entry.__doc__ or "").strip().split("\n")[0].partition(" Source:")[0]
             assert " ".join(" ".join(block).split()).startswith(f"{name} {first}")
