@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,25 +98,30 @@ def make_representation(config: RunConfig, env: Any) -> Representation:
     network = torch.Generator().manual_seed(stream_seed(config.seed, "network"))
     try:
         encoder = encoder_class(config.encoder, shape, network).to(device)
-        frame = LatentFrame(config.frame, encoder.latent_dim).to(device)
     except ValueError as error:
         raise UserError(str(error)) from error
-    goals = goals_class(config.goals, encoder.latent_dim)
-    try:
+    with _fitting(f"frame={config.frame.name} with encoder={config.encoder.name}"):
+        frame = LatentFrame(config.frame, encoder.latent_dim).to(device)
+    with _fitting(f"goals={config.goals.name} with encoder={config.encoder.name}"):
+        goals = goals_class(config.goals, encoder.latent_dim)
         goals.attach(encoder, shape)
-    except ValueError as error:
-        raise UserError(f"goals={config.goals.name} with encoder={config.encoder.name}: {error}") from error
-    goals = goals.to(device)
+        goals = goals.to(device)
     reward_class: Any = find("reward", config.reward.name).entry
     reward = reward_class(config.reward).to(device)
     if reward.reads == "state":
         _check_states(config, env)
-    try:
+    with _fitting(f"reward={config.reward.name} with encoder={config.encoder.name} goals={config.goals.name}"):
         reward.attach(encoder, goals, frame)
-    except ValueError as error:
-        parts = f"encoder={config.encoder.name} goals={config.goals.name}"
-        raise UserError(f"reward={config.reward.name} with {parts}: {error}") from error
     return Representation(encoder, goals, frame, reward)
+
+
+@contextmanager
+def _fitting(parts: str) -> Generator[None]:
+    """Inside, a ValueError says why these parts do not go together, and becomes a UserError."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"{parts}: {error}") from error
 
 
 def _check_states(config: RunConfig, env: Any) -> None:
@@ -131,11 +138,22 @@ def _check_states(config: RunConfig, env: Any) -> None:
         )
 
 
-def make_learner(config: RunConfig, latent_dim: int, action_dim: int) -> Learner:
-    """The learner, over `latent_dim` agent coordinates."""
+def need_learner(config: RunConfig, encoder: Encoder) -> None:
+    """Raise UserError where the encoder leaves to the learner what that does not do."""
+    learner_class: Any = find("learner", config.learner.name).entry
+    if encoder.make_trunk and not learner_class.trains_trunk:
+        raise UserError(
+            f"encoder={config.encoder.name} has convolutions that the learner trains, and learner={config.learner.name} trains "
+            "its own networks alone; try learner=td3 or learner=sac"
+        )
+
+
+def make_learner(config: RunConfig, encoder: Encoder, latent_dim: int, action_dim: int) -> Learner:
+    """The learner, over `latent_dim` agent coordinates, with the encoder's trunk if it has one."""
     network = torch.Generator().manual_seed(stream_seed(config.seed, "network"))
     learner_class: Any = find("learner", config.learner.name).entry
-    return learner_class(config.learner, latent_dim, action_dim, network).to(device_of(config))
+    trunk = [encoder.make_trunk] if encoder.make_trunk else []
+    return learner_class(config.learner, latent_dim, action_dim, network, *trunk).to(device_of(config))
 
 
 def compile_setting(config: RunConfig) -> str:
@@ -170,7 +188,7 @@ def make_replay(config: RunConfig, env: Any, encoder: Encoder, latent_dim: int, 
 def make_agent(config: RunConfig, env: Any, representation: Representation, folder: Path | None = None) -> RIG:
     """RIG over a fitted representation, before its first step; `folder` as for `make_replay`."""
     encoder, goals, frame, reward = representation
-    learner = make_learner(config, frame.dim, env.action_dim)
+    learner = make_learner(config, encoder, frame.dim, env.action_dim)
     replay = make_replay(config, env, encoder, frame.dim, folder)
     return RIG(
         env, encoder, goals, frame, reward,

@@ -120,6 +120,7 @@ def _begin(config: RunConfig) -> Begun:
     env = build.make_env(config, config.seed, "collect", config.collect.num_envs)
     build.need_goals(config, env)
     representation = build.make_representation(config, env)
+    build.need_learner(config, representation.encoder)
     if config.reuse.encoder:
         take_encoder(config, representation.encoder)
     else:
@@ -280,7 +281,7 @@ def load_policy(folder: Path, config: RunConfig, step: int | None) -> tuple[Repr
     loaded = load_telling(folder, step, chunks=False)
     representation = load_representation(config, loaded)
     env = build.make_env(config, config.seed, "train", 1)
-    learner = build.make_learner(config, representation.frame.dim, env.action_dim)
+    learner = build.make_learner(config, representation.encoder, representation.frame.dim, env.action_dim)
     load_part("learner", learner, loaded)
     return representation, build.make_policy(config, representation, learner), loaded
 

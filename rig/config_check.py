@@ -70,6 +70,8 @@ RANGES: dict[str, Range] = {
     "encoder.latent_dim": COUNT,
     "encoder.width": COUNT,
     "encoder.hidden": COUNT,
+    "encoder.features": COUNT,
+    "encoder.shift": COUNT_OR_NONE,
     "encoder.points": COUNT,
     "encoder.spread": POSITIVE,
     "encoder.samples": COUNT,

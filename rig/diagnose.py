@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from rig.evaluate import Floats, mean_distance, spearman
-from rig.probe import perceptron
+from rig.probe import perceptron, shortened, standardised
 from rig.rewards import weighted_distance
 
 PAIRS = 50_000
@@ -70,7 +70,8 @@ def two_sample_gap(real: Tensor, imagined: Tensor, generator: torch.Generator, s
     """
     count = len(real)
     x = torch.cat((real, imagined))
-    x = (x - x.mean(0)) / x.std(0).clamp(min=1e-6)
+    x = shortened(x, x)
+    x = standardised(x, x)
     y = torch.cat((torch.ones_like(real[:, :1]), torch.zeros_like(real[:, :1])))
     rows = torch.arange(2 * count, device=x.device)
     test = rows % count >= count * 4 // 5

@@ -51,6 +51,8 @@ def export_sb3(run: Path, out: Path) -> int:
     learner = policy.learner
     if not isinstance(learner, TD3):
         raise UserError(f"{run} was trained by learner {config.learner.name}; --to sb3 takes runs of learner=td3 or ddpg")
+    if learner.trunk is not None:
+        raise UserError(f"{run} has an actor with convolutions over pixels; --to sb3 takes actors over the codes of an encoder")
     if learner.config.action != "tanh":
         raise UserError(
             f"{run} was trained with learner.action={learner.config.action}; --to sb3 takes learner.action=tanh, "

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from rig.nets import initialise
+from rig.types import WIDEST
 
 
 class Probe(NamedTuple):
@@ -30,6 +31,33 @@ def active_units(latent: Tensor) -> int:
 
 def _r2(error: Tensor, truth: Tensor) -> Tensor:
     return 1 - error.square().mean(0) / truth.var(0, correction=0).clamp(min=1e-12)
+
+
+COMPONENTS = 256
+"""Principal components by which codes that are as long as a picture are judged."""
+LOOKED_AT = 1024
+"""Most rows that these are taken from."""
+
+
+def shortened(codes: Tensor, seen: Tensor) -> Tensor:
+    """Codes f32[B, D], or where longer than `WIDEST`, their first principal components f32[B, K] in those seen f32[M, D]."""
+    if codes.shape[1] <= WIDEST:
+        return codes
+    some = seen[torch.linspace(0, len(seen) - 1, min(LOOKED_AT, len(seen)), device=seen.device).long()]
+    mean = some.mean(0)
+    variance, rows = torch.linalg.eigh(((some - mean) @ (some - mean).T).double())
+    axes = (some - mean).T @ (rows / variance.clamp(min=1e-12).sqrt())[:, -COMPONENTS:].float()
+    return (codes - mean) @ axes
+
+
+def standardised(codes: Tensor, seen: Tensor) -> Tensor:
+    """Codes f32[B, D] in the mean and deviation of those seen f32[M, D].
+
+    No deviation counts as less than a tenth of the root mean square of all: pixels that changed once would be blown up.
+    """
+    deviation = seen.std(0)
+    floor = 0.1 * deviation.square().mean().sqrt().clamp(min=1e-5)
+    return (codes - seen.mean(0)) / deviation.maximum(floor)
 
 
 def perceptron(
@@ -62,7 +90,8 @@ def probe(latent: Tensor, state: Tensor, generator: torch.Generator, steps: int 
     """
     order = torch.randperm(len(latent), generator=generator, device=latent.device)
     train, test = order[: len(order) * 4 // 5], order[len(order) * 4 // 5 :]
-    x = (latent - latent[train].mean(0)) / latent[train].std(0).clamp(min=1e-6)
+    latent = shortened(latent, latent[train])
+    x = standardised(latent, latent[train])
     shift, scale = state[train].mean(0), state[train].std(0).clamp(min=1e-6)
     y = (state - shift) / scale
     net = perceptron(x, y, train, mse_loss, generator, steps)
@@ -84,4 +113,5 @@ def linear_r2(latent: Tensor, state: Tensor) -> list[float]:
     """R² of least squares from codes f32[M, D] to each of the S state dimensions f32[M, S], on the last fifth of the rows."""
     rows = torch.arange(len(latent), device=latent.device)
     cut = len(latent) * 4 // 5
+    latent = shortened(latent, latent[:cut])
     return _linear_r2(latent, state, rows[:cut], rows[cut:]).tolist()

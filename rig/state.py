@@ -145,7 +145,7 @@ def restore_representation(parts: dict[str, Any], loaded: checkpoint.Loaded, ide
                 f"checkpoint {loaded.step} has {key} {loaded.meta.get(key)!r} but the run's config.yaml says {expected!r}; "
                 f"put back the config.yaml that the run was trained with"
             )
-    parts["frame"].resize(len(loaded.tensors["frame"]["matrix"]))
+    parts["frame"].become(loaded.tensors["frame"]["matrix"])
     parts["reward"].resize(parts["frame"].dim, parts["frame"].matrix.device)
     for name, part in parts.items():
         load_part(name, part, loaded)

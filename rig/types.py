@@ -1,4 +1,4 @@
-"""The few named tuples, and the one protocol, that cross rooms."""
+"""The few named tuples and protocols that cross rooms, and what several rooms ask of codes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ Report = Callable[[int, int, dict[str, float]], None]
 
 def silent(done: int, total: int, metrics: Mapping[str, float]) -> None:
     """Report nothing."""
+
+
+WIDEST = 2048
+"""Most numbers of a code whose covariance is ever taken."""
+
+
+def need_covariance(latent_dim: int, instead: str) -> None:
+    """Raise ValueError where codes have too many numbers for their covariance to be taken; `instead` is what to type then."""
+    if latent_dim > WIDEST:
+        raise ValueError(
+            f"it takes the covariance of codes of at most {WIDEST:,} numbers, and these have {latent_dim:,}; try {instead}"
+        )
 
 
 class Batch(NamedTuple):
@@ -85,8 +97,15 @@ class Density(Protocol):
 class Coordinates(Protocol):
     """The way back from agent coordinates to codes: a latent frame, for those who know no more of one."""
 
-    matrix: Tensor
-    """f32[K, D]: coordinates are codes, less an offset, times its transpose."""
+    @property
+    def dim(self) -> int:
+        """K, the number of agent coordinates, or what it is at most while nothing is fitted."""
+        ...
+
+    @property
+    def full(self) -> Tensor:
+        """f32[K, D]: coordinates are codes, less an offset, times its transpose."""
+        ...
 
     def invert(self, coordinates: Tensor) -> Tensor:
         """Codes f32[B, D] that have these agent coordinates f32[B, K]."""

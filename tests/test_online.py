@@ -188,8 +188,7 @@ def read_back(agent: RIG, latent: Tensor) -> Tensor:
 def test_a_frame_that_follows_keeps_its_spread_over_many_refits() -> None:
     generator, frame = seeded(0), LatentFrame(SlowConfig(keep=2), 3)
     truth = torch.randn(2000, 3, generator=generator)
-    frame.resize(2)
-    frame.matrix.copy_(torch.eye(3)[:2])
+    frame.become(torch.eye(3)[:2])
     coordinates = frame(truth)
     for _ in range(50):
         turn = torch.linalg.qr(torch.randn(3, 3, generator=generator))[0]

@@ -69,6 +69,21 @@ def test_dead_latents_and_constant_factors_do_no_harm() -> None:
     assert constant.median_error < 1e-4
 
 
+def test_a_number_that_moved_once_does_not_drown_the_others() -> None:
+    state = uniform(1500, 1, 0)
+    latent = torch.cat((state, torch.zeros(1500, 40)), 1)
+    for number in range(40):  # each moves in some row alone
+        latent[37 * number, 1 + number] = 1e-2
+    assert probe(latent, state, seeded(1), STEPS)[0].r2 > 0.99
+
+
+def test_codes_as_long_as_a_picture_are_read_by_their_principal_components() -> None:
+    state = uniform(1500, 2, 0)
+    latent = state @ torch.randn(2, 3000, generator=seeded(2)) + 0.1 * torch.randn(1500, 3000, generator=seeded(3))
+    assert min(found.r2 for found in probe(latent, state, seeded(1), STEPS)) > 0.98
+    assert min(linear_r2(latent, state)) > 0.99
+
+
 def test_linear_r2_is_judged_on_rows_that_it_was_not_fitted_to() -> None:
     latent, weights = uniform(500, 3, 0), torch.tensor([[1.0], [2.0], [-1.0]])
     state = latent @ weights + 4

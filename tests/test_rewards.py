@@ -48,7 +48,8 @@ class Seen:
     """A representation of four numbers whose pictures are of four pixels, as bright as the numbers are large."""
 
     can_decode = has_density = True
-    matrix = torch.tensor([[0.5, 0.0], [0.0, 0.25]])
+    dim = 2
+    full = torch.tensor([[0.5, 0.0], [0.0, 0.25]])
 
     def posterior_covariance(self, observed: torch.Tensor) -> torch.Tensor:
         return observed.float().mean() * torch.tensor([[4.0, 1.0], [1.0, 4.0]])
@@ -186,7 +187,7 @@ def test_the_mahalanobis_distance_by_the_posterior_counts_what_the_encoder_is_su
     reward.attach(Seen(), Seen(), Seen())
     reward.fit(observed, torch.randn(3, 5, 2, generator=seeded(0)), torch.ones(2), seeded(1))
     latent, goal = torch.randn(2, 9, 2, generator=seeded(2))
-    inverse = torch.linalg.inv(Seen.matrix @ (2 * torch.tensor([[4.0, 1.0], [1.0, 4.0]])) @ Seen.matrix.T)
+    inverse = torch.linalg.inv(Seen.full @ (2 * torch.tensor([[4.0, 1.0], [1.0, 4.0]])) @ Seen.full.T)
     expected = -torch.einsum("bi,ij,bj->b", latent - goal, inverse, latent - goal).sqrt()
     torch.testing.assert_close(reward(latent, goal, torch.zeros(2)), expected, rtol=1e-4, atol=1e-4)
     blind = SimpleNamespace(has_density=False)

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from rig.trunk import Trunk
 from rig.types import Report
 
 
@@ -31,6 +32,8 @@ class Encoder(nn.Module, ABC):
     latent_dim: int
     version: int
     """Moves whenever the weights change; a cached code is valid for the version that made it."""
+    make_trunk: Callable[[torch.Generator], Trunk] | None = None
+    """Makes what a learner is to read the codes by, and trains itself; None: it takes them as they are."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ class GoalSampler(nn.Module, ABC):
     `has_density` says whether `log_prob` is the logarithm of a density of codes, not of a probability of something else.
     """
 
-    has_density: ClassVar[bool] = True
+    has_density: bool = True
 
     def attach(self, encoder: Coder, observed_shape: tuple[int, ...]) -> None:
         """Be handed the encoder, before anything else, and the shape of what it reads; kept outside `state_dict`.

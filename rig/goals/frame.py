@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rig.goals.slow import slow_features, spanning_features, steady_slowness
+from rig.types import need_covariance
 
 RIDGE = 1e-3
 """Variance of a code's direction below which a frame that follows an encoder keeps the map that it had."""
@@ -50,6 +51,7 @@ FrameConfig = IdentityConfig | StandardisedConfig | WhitenedConfig | SlowConfig
 class LatentFrame(nn.Module):
     """u = (z - offset) @ matrix.T with reward weights per coordinate; z f32[B, D] encoder means, u f32[B, K] agent coordinates.
 
+    A map that is diagonal has its diagonal f32[D] as matrix, since codes may be as long as a picture has pixels.
     `spectrum` f32[D] is what the frame was chosen by: the slowness of every feature (`slow`), the variance of every principal
     coordinate (`whitened`) or latent (otherwise).
     """
@@ -61,11 +63,13 @@ class LatentFrame(nn.Module):
 
     def __init__(self, config: FrameConfig, latent_dim: int) -> None:
         super().__init__()
+        if isinstance(config, (SlowConfig, WhitenedConfig)):
+            need_covariance(latent_dim, "frame=identity")
         if isinstance(config, SlowConfig) and config.keep > latent_dim:
             raise ValueError(f"frame.keep={config.keep} asks for more features than the code's {latent_dim} latents")
         self.config = config
         self.register_buffer("offset", torch.zeros(latent_dim))
-        self.register_buffer("matrix", torch.eye(latent_dim))
+        self.register_buffer("matrix", torch.ones(latent_dim))
         self.register_buffer("weight", torch.ones(latent_dim))
         self.register_buffer("spectrum", torch.ones(latent_dim))
 
@@ -74,10 +78,15 @@ class LatentFrame(nn.Module):
         """K, the number of agent coordinates."""
         return len(self.matrix)
 
-    def resize(self, dim: int) -> None:
-        """Make room for `dim` coordinates, as before loading a fitted frame's state."""
-        self.matrix = self.matrix.new_zeros(dim, self.matrix.shape[1])
-        self.weight = self.weight.new_ones(dim)
+    @property
+    def full(self) -> Tensor:
+        """The matrix f32[K, D] whole, diagonal or not."""
+        return self.matrix if self.matrix.dim() == 2 else torch.diag(self.matrix)
+
+    def become(self, matrix: Tensor) -> None:
+        """Take a matrix [K, D] or diagonal [D] of any K, and room for as many reward weights."""
+        self.matrix = matrix.to(self.offset)
+        self.weight = self.weight.new_ones(self.dim)
 
     def fit(self, episodes: Tensor, generator: torch.Generator) -> None:
         """Fit to the codes f32[E, T, D] of exploration episodes, consecutive along T."""
@@ -88,12 +97,12 @@ class LatentFrame(nn.Module):
         self.spectrum.copy_(codes.var(0, correction=0))
         if isinstance(self.config, StandardisedConfig):
             self.offset.copy_(codes.mean(0))
-            self.matrix.copy_(torch.diag(self.spectrum.clamp(min=1e-12).rsqrt()))
+            self.become(self.spectrum.clamp(min=1e-12).rsqrt())
         elif isinstance(self.config, WhitenedConfig):
             variance, axes = torch.linalg.eigh(codes.T.cov(correction=0).reshape(codes.shape[1], -1))
             variance, axes = variance.flip(0).clamp(min=1e-12), axes.flip(1)
             self.offset.copy_(codes.mean(0))
-            self.matrix.copy_(axes.T * variance.rsqrt()[:, None])
+            self.become(axes.T * variance.rsqrt()[:, None])
             self.spectrum.copy_(variance)
 
     def _fit_slow(self, episodes: Tensor, config: SlowConfig, generator: torch.Generator) -> None:
@@ -101,9 +110,8 @@ class LatentFrame(nn.Module):
         features = (episodes - offset) @ matrix.T
         kept = list(range(config.keep)) if config.keep else spanning_features(features, slowness, generator)
         weight = steady_slowness(features, slowness)[kept].clamp(min=1e-4) ** -config.weight_power
-        self.resize(len(kept))
+        self.become(matrix[kept])
         self.offset.copy_(offset)
-        self.matrix.copy_(matrix[kept])
         self.weight.copy_(weight / weight.mean())
         self.spectrum.copy_(slowness)
 
@@ -116,19 +124,20 @@ class LatentFrame(nn.Module):
         """
         codes, target = latent.double(), coordinates.double()
         centred, wanted = codes - codes.mean(0), target - target.mean(0)
-        matrix = self.matrix.double()
+        matrix = self.full.double()
         gram = centred.T @ centred / len(codes) + RIDGE * torch.eye(codes.shape[1], dtype=codes.dtype, device=codes.device)
         matrix = matrix + torch.linalg.solve(gram, centred.T @ (wanted - centred @ matrix.T) / len(codes)).T
         spread = (centred @ matrix.T).var(0, correction=0).clamp(min=1e-12)
         matrix = matrix * (wanted.var(0, correction=0) / spread).sqrt().clamp(1, 1.1)[:, None]
-        self.matrix.copy_(matrix)
+        self.matrix = matrix.to(self.offset)
         self.offset.copy_(codes.mean(0) - torch.linalg.pinv(matrix) @ target.mean(0))
 
     def invert(self, coordinates: Tensor) -> Tensor:
         """Codes f32[B, D] that have these coordinates f32[B, K]: where they are many, the nearest to the frame's offset."""
-        matrix = self.matrix
-        return self.offset + coordinates @ torch.linalg.solve_ex(matrix @ matrix.T, matrix)[0]
+        if self.matrix.dim() == 1:
+            return self.offset + coordinates / self.matrix
+        return self.offset + coordinates @ torch.linalg.solve_ex(self.matrix @ self.matrix.T, self.matrix)[0]
 
     def forward(self, latent: Tensor) -> Tensor:
         """Agent coordinates f32[B, K] of encoder means f32[B, D]."""
-        return (latent - self.offset) @ self.matrix.T
+        return (latent - self.offset) * self.matrix if self.matrix.dim() == 1 else (latent - self.offset) @ self.matrix.T

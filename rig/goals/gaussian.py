@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rig.goals.base import GoalSampler
 from rig.nets import Adam
-from rig.types import Report, silent
+from rig.types import Report, need_covariance, silent
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class _Normal(GoalSampler):
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
+        need_covariance(latent_dim, "goals=visited")
         self.register_buffer("mean", torch.zeros(latent_dim))
         self.register_buffer("cholesky", torch.eye(latent_dim))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rig.goals.base import GoalSampler
 from rig.goals.gaussian import cholesky_factor, moments, shares
-from rig.types import Report, silent
+from rig.types import Report, need_covariance, silent
 
 ROUNDS, GAIN = 200, 1e-6
 """Rounds of EM at most, and the gain of log-likelihood a code in nats below which no more are made."""
@@ -39,6 +39,7 @@ class Mixture(GoalSampler):
 
     def __init__(self, config: MixtureConfig, latent_dim: int) -> None:
         super().__init__()
+        need_covariance(latent_dim, "goals=visited")
         count = config.components
         self.register_buffer("share", torch.full((count,), 1 / count))
         self.register_buffer("mean", torch.zeros(count, latent_dim))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rig.goals.base import GoalSampler
 from rig.goals.gaussian import cholesky_factor, moments, shares
-from rig.types import Report, silent
+from rig.types import WIDEST, Report, silent
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Visited(GoalSampler):
 
     def __init__(self, config: VisitedConfig, latent_dim: int) -> None:
         super().__init__()
+        self.has_density = latent_dim <= WIDEST  # its kernels have the covariance of the codes
         self.register_buffer("table", torch.zeros(config.codes, latent_dim))
 
     def fit(self, latent: Tensor, weight: Tensor | None = None, report: Report = silent) -> None:

@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from rig.learners.inputs import goal_input
 from rig.nets import trains_in_bfloat16
+from rig.trunk import Trunk
 from rig.types import Batch
+
+TrunkMaker = Callable[[torch.Generator], Trunk]
 
 
 class Learner(nn.Module, ABC):
@@ -27,6 +30,13 @@ class Learner(nn.Module, ABC):
     action_dim: int
     steps: ClassVar[tuple[str, ...]] = ()
     """Methods that an update consists of: tensors in, metrics out, nothing drawn at random; these can be compiled."""
+    trains_trunk: ClassVar[bool] = False
+    """Whether it takes `make_trunk` as a fifth argument, and trains what that makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.make_trunk: TrunkMaker | None = None
+        self.trunk: Trunk | None = None  # not of the class, where it would hide the module
 
     @abstractmethod
     def act(self, latent: Tensor, goal: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -40,8 +50,27 @@ class Learner(nn.Module, ABC):
         """
 
     def inputs(self, latent: Tensor, goal: Tensor) -> Tensor:
-        """What actor and critics are given of agent coordinates and goals f32[B, K]: see `goal_input`."""
+        """What actor and critics are given of agent coordinates and goals f32[B, K], or of their features: see `goal_input`."""
+        if self.trunk is not None:
+            latent, goal = self.trunk(latent), self.trunk(goal)
         return goal_input(self.config.goal_input, latent, goal)
+
+    def grow_trunk(self, make: TrunkMaker | None, generator: torch.Generator) -> int:
+        """Make the trunk, if there is to be one; returns how many numbers stand for a code from then on."""
+        self.make_trunk = make
+        self.trunk = make(generator) if make else None
+        return self.trunk.features if self.trunk else self.latent_dim
+
+    def judging(self, critics: nn.Module) -> list[nn.Parameter]:
+        """What learns from the critics' error: they, and the trunk."""
+        return [*critics.parameters(), *(self.trunk.parameters() if self.trunk else ())]
+
+    def shifted(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """A batch for a trunk, each of its pictures moved at random; without a trunk, the batch."""
+        if self.trunk is None:
+            return batch
+        latent, goal, after = (self.trunk.shifted(x, generator) for x in (batch.latent, batch.goal, batch.next_latent))
+        return batch._replace(latent=latent, goal=goal, next_latent=after)
 
     def begin_anew_where_due(self, updates: int, generator: torch.Generator, keep: tuple[str, ...]) -> None:
         """After every `reset_every` updates: weights, targets and moments of a new learner.
@@ -55,7 +84,9 @@ class Learner(nn.Module, ABC):
             return
         seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
         kind: Any = type(self)
-        fresh: Learner = kind(self.config, self.latent_dim, self.action_dim, torch.Generator().manual_seed(seed))
+        anew = torch.Generator().manual_seed(seed)
+        trunk = [self.make_trunk] if self.make_trunk else []
+        fresh: Learner = kind(self.config, self.latent_dim, self.action_dim, anew, *trunk)
         kept = {name: value for name, value in self.state_dict().items() if name.startswith(keep)}
         self.load_state_dict({**fresh.state_dict(), **kept})
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, softplus
 
-from rig.learners.base import Learner
+from rig.learners.base import Learner, TrunkMaker
 from rig.learners.inputs import WIDTHS
 from rig.nets import Adam, Ensemble, mixed_precision, polyak_update
 from rig.types import Batch
@@ -48,13 +48,16 @@ class SAC(Learner):
     """
 
     steps = ("step",)
+    trains_trunk = True
     Config = SACConfig
 
-    def __init__(self, config: SACConfig, latent_dim: int, action_dim: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, config: SACConfig, latent_dim: int, action_dim: int, generator: torch.Generator, trunk: TrunkMaker | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         self.latent_dim, self.action_dim = latent_dim, action_dim
-        width = WIDTHS[config.goal_input] * latent_dim
+        width = WIDTHS[config.goal_input] * self.grow_trunk(trunk, generator)
         self.actor = Ensemble(1, (width, *config.hidden, 2 * action_dim), generator=generator)
         self.critics = Ensemble(
             2, (width + action_dim, *config.hidden, 1), layer_norm=config.layer_norm, generator=generator
@@ -62,7 +65,7 @@ class SAC(Learner):
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
         self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, config.anneal)
-        self.critic_optimiser = Adam(self.critics.parameters(), config.learning_rate, config.anneal)
+        self.critic_optimiser = Adam(self.judging(self.critics), config.learning_rate, config.anneal)
         self.temperature_optimiser = Adam([self.log_temperature], config.learning_rate, config.anneal)
         self.updates = 0
 
@@ -135,6 +138,7 @@ class SAC(Learner):
         """One step of critics, actor and temperature, and the targets' polyak step."""
         self.begin_anew_where_due(self.updates, generator, keep=("updates",))
         self.updates += 1
+        batch = self.shifted(batch, generator)
         now, after = (torch.randn(batch.action.shape, generator=generator, device=batch.action.device) for _ in range(2))
         return self.step(batch, now, after)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from rig.learners.actions import Candidates, Exploration, bounded, inverted
-from rig.learners.base import Learner
+from rig.learners.base import Learner, TrunkMaker
 from rig.learners.inputs import WIDTHS
 from rig.learners.values import BINS, Histogram
 from rig.nets import Adam, Ensemble, mixed_precision, polyak_update
@@ -56,13 +56,16 @@ class TD3(Learner):
     """
 
     steps = ("critic_step", "actor_step")
+    trains_trunk = True
     Config = TD3Config
 
-    def __init__(self, config: TD3Config, latent_dim: int, action_dim: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, config: TD3Config, latent_dim: int, action_dim: int, generator: torch.Generator, trunk: TrunkMaker | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         self.latent_dim, self.action_dim = latent_dim, action_dim
-        width = WIDTHS[config.goal_input] * latent_dim
+        width = WIDTHS[config.goal_input] * self.grow_trunk(trunk, generator)
         self.actor = Ensemble(1, (width, *config.hidden, action_dim), generator=generator)
         self.histogram = Histogram() if config.critic == "hl_gauss" else None
         sizes = (width + action_dim, *config.hidden, BINS if self.histogram else 1)
@@ -70,7 +73,7 @@ class TD3(Learner):
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, -(-config.anneal // config.actor_every))
-        self.critic_optimiser = Adam(self.critics.parameters(), config.learning_rate, config.anneal)
+        self.critic_optimiser = Adam(self.judging(self.critics), config.learning_rate, config.anneal)
         self.candidates = Candidates(config.candidates, action_dim)
         self.exploration = Exploration(
             config.noise_kind, config.noise, config.noise_reversion, config.uniform, config.uniform_hold
@@ -140,6 +143,7 @@ class TD3(Learner):
         if self.histogram is not None and not self.updates:
             self.histogram.fit(batch.reward, self.config.discount)
         self.begin_anew_where_due(self.updates, generator, keep=("updates", "exploration.", "histogram."))
+        batch = self.shifted(batch, generator)
         noise = torch.randn(batch.action.shape, generator=generator, device=batch.action.device)
         metrics = self.critic_step(batch, noise)
         self.updates += 1

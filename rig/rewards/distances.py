@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rig.rewards.base import Centred, Reward, weighted_distance
-from rig.types import Coordinates, Density, Picturer
+from rig.types import Coordinates, Density, Picturer, need_covariance
 
 NORMS = ("l2", "l1", "squared")
 """Every way of making one number of the differences."""
@@ -121,7 +121,8 @@ class Mahalanobis(Reward):
     whitening: Tensor
 
     def attach(self, encoder: Picturer, goals: Density, frame: Coordinates) -> None:
-        """See Reward. Raises ValueError where the posterior's covariance is asked for and the encoder has none."""
+        """See Reward. Raises ValueError for codes that are too long, or without a posterior whose covariance is asked for."""
+        need_covariance(frame.dim, "reward=latent_distance")
         self.parts = (encoder, frame)  # in a tuple, or they would be taken for parts of this module and of its state
         if self.config.covariance == "posterior" and not encoder.has_density:
             raise ValueError("its covariance=posterior needs q(z|x), and this encoder has none; try reward.covariance=codes")
@@ -144,7 +145,7 @@ class Mahalanobis(Reward):
         encoder, frame = self.parts
         every = observed.flatten(0, 1)
         some = torch.linspace(0, len(every) - 1, min(LOOKED_AT, len(every)), device=every.device).long()
-        return (frame.matrix @ encoder.posterior_covariance(every[some]) @ frame.matrix.T).double()
+        return (frame.full @ encoder.posterior_covariance(every[some]) @ frame.full.T).double()
 
     def forward(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
         """See Reward."""

@@ -65,7 +65,7 @@ def test_a_frame_is_affine_and_survives_a_file(name: str) -> None:
     torch.testing.assert_close(frame(0.3 * a + 0.7 * b), 0.3 * frame(a) + 0.7 * frame(b), rtol=1e-3, atol=1e-4)
     other = LatentFrame(FRAMES[name](), LATENTS)
     saved = tensors.unpack(tensors.pack(frame.state_dict()))
-    other.resize(len(saved["matrix"]))
+    other.become(saved["matrix"])
     other.load_state_dict(saved)
     assert other.dim == frame.dim and torch.equal(other(a), frame(a))
     assert torch.equal(other.weight, frame.weight) and torch.equal(other.spectrum, frame.spectrum)
