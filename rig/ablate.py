@@ -61,11 +61,11 @@ def train_in_process(config: RunConfig, overrides: Sequence[str], jobs: int = 1)
     """
     folder = Path(config.run_dir)
     state, log = state_of(folder, config.steps), folder.with_name(f"{folder.name}.log")
+    if state != "missing":
+        _refuse_other(folder, config)
     if state == "complete":
         print(f"{folder.name}: complete already", flush=True)
         return 0
-    if state == "begun":
-        _refuse_other(folder, config)
     if state == "missing":
         command = ["train", *overrides, f"run_dir={folder}"]
     else:
@@ -89,7 +89,7 @@ def _refuse_other(folder: Path, config: RunConfig) -> None:
     for key, value in leaves(config).items():
         changeable = any(fnmatchcase(key, pattern) for pattern in ("run_dir", *RESUMABLE))
         if not changeable and begun.get(key, value) != value:
-            raise UserError(f"{folder} was begun with {key}={begun[key]}, not {value}; choose another run_dir")
+            raise UserError(f"{folder} holds a run with {key}={begun[key]}, not {value}; choose another run_dir")
 
 
 def _ending(folder: Path, code: int, log: Path, seconds: float) -> str:

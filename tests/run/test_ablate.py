@@ -39,8 +39,10 @@ def test_a_grid_goes_on_where_it_was_and_past_what_fails(tmp_path: Path) -> None
     assert starts[4] == f"all 2 runs are complete; rig compare {runs} says which are better"
     assert rig(*grid, "steps=60").out.splitlines()[:2] == ["seed=0: complete already", "seed=1: complete already"]
     assert state_of(runs / "seed=1", 60) == "complete" and state_of(runs / "seed=1", 61) == "begun"
-    with pytest.raises(UserError, match=r"seed=1 was begun with learner\.discount=0\.95, not 0\.5; choose another run_dir"):
-        train_in_process(compose([*STATE, "seed=1", "steps=61", "learner.discount=0.5", f"run_dir={runs / 'seed=1'}"]), ())
+    others = {"seed=1 steps=61 learner.discount=0.5": "learner.discount=0.95, not 0.5", "seed=2 steps=60": "seed=1, not 2"}
+    for typed, held in others.items():
+        with pytest.raises(UserError, match=f"seed=1 holds a run with {re.escape(held)}; choose another run_dir"):
+            train_in_process(compose([*STATE, *typed.split(), f"run_dir={runs / 'seed=1'}"]), ())
 
 
 @pytest.mark.parametrize(
