@@ -63,6 +63,8 @@ class Look(NamedTuple):
     """Flat discs of random colours, sizes and places on the ground, for studies of robustness. Nothing touches them."""
     seed: int = 0
     """Of the distractors."""
+    samples: int = 1
+    """A pixel is the mean of samples × samples rays, or of as many of a larger picture's pixels."""
 
     def through(self, own: str) -> Look:
         """The same through a task's own camera, where no other is asked for."""
@@ -76,7 +78,7 @@ PLAIN = Look()
 def load_model(path: Path, look: Look, furnish: Callable[[mujoco.MjSpec], None] | None = None) -> mujoco.MjModel:
     """Compile an MJCF file with what `furnish` adds, distractors, and one named camera, which keeps its name and is the only one.
 
-    Raises ValueError for a camera that is not in `CAMERAS` and for a negative number of distractors.
+    Raises ValueError for a camera that is not in `CAMERAS`, a negative number of distractors, and no samples of a pixel.
     """
     import mujoco
 
@@ -84,6 +86,8 @@ def load_model(path: Path, look: Look, furnish: Callable[[mujoco.MjSpec], None] 
         raise ValueError(f"unknown camera {look.camera!r}: expected one of {', '.join(CAMERAS)}")
     if look.distractors < 0:
         raise ValueError(f"distractors={look.distractors}: expected 0 or more")
+    if look.samples < 1:
+        raise ValueError(f"samples={look.samples}: expected at least 1 of each pixel")
     pose = CAMERAS[look.camera]
     position, rotation = pose.axes()
     quaternion = np.empty(4)

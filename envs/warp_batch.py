@@ -66,7 +66,8 @@ class WarpBatch(Engine):
         with self._warp.ScopedDevice(device), announced(self._model, device):
             self._scene = put(self._model)
             self._scene.opt.warn_overflow = 0  # an overflow raises instead
-            self._movers, self._backdrop = split(self._model, size) if render == "warp" else (self._model, None)
+            self._samples, across = look.samples, size * look.samples
+            self._movers, self._backdrop = split(self._model, across) if render == "warp" else (self._model, None)
             self._data = self._mjw.make_data(self._model, nworld=num_envs, nconmax=CONTACTS, njmax=CONSTRAINTS)
             self._renderer = self._camera(self._data, num_envs)
             self._replay = recorded(self._step)
@@ -89,7 +90,7 @@ class WarpBatch(Engine):
             array.assign(value)
 
     def _camera(self, data: Any, num_envs: int) -> _Camera:
-        return _Camera(self._scene, data, self._movers, self._backdrop, (num_envs, *self.frame_shape))
+        return _Camera(self._scene, data, self._movers, self._backdrop, (num_envs, *self.frame_shape), self._samples)
 
     def _place(self, rows: np.ndarray, state: np.ndarray) -> None:
         self._put(self._data, rows, state)
@@ -200,14 +201,17 @@ class _Camera:
     """Films all worlds of a `Data`, with poses fresh from its positions."""
 
     def __init__(
-        self, scene: Any, data: Any, movers: mujoco.MjModel, backdrop: Backdrop | None, shape: tuple[int, int, int, int]
-    ) -> None:
+        self, scene: Any, data: Any, movers: mujoco.MjModel, backdrop: Backdrop | None, shape: tuple[int, int, int, int],
+        samples: int,
+    ) -> None:  # fmt: skip
         warp, _ = libraries()
+        n, height, width, channels = shape
         self._scene, self._data, self._backdrop = scene, data, backdrop
         self.frames = warp.zeros(shape, dtype=warp.uint8)
         """u8[N, H, W, 3]: what was drawn last; black without a backdrop."""
         if backdrop is not None:
-            self._context = film(movers, shape[1], shape[0])
+            self._context = film(movers, height * samples, n)
+            self._fine = self.frames if samples == 1 else warp.zeros((n, height * samples, width * samples, channels), dtype=warp.uint8)
             self._pixels, self._depth = warp.array(backdrop.pixels), warp.array(backdrop.depth)
         self.draw = recorded(self.look)
         """`look`, replayed."""
@@ -216,7 +220,7 @@ class _Camera:
         """Launch what films the worlds as they are."""
         if self._backdrop is None:
             return
-        from .warp_kernels import compose
+        from .warp_kernels import average, compose
 
         warp, mjw = libraries()
         mjw.kinematics(self._scene, self._data)
@@ -224,8 +228,10 @@ class _Camera:
         mjw.refit_bvh(self._scene, self._data, self._context)
         mjw.render(self._scene, self._data, self._context)
         pixels, depth = self._context.rgb_data, self._context.depth_data
-        flat = self.frames.reshape((*pixels.shape, 3))
+        flat = self._fine.reshape((*pixels.shape, 3))
         warp.launch(compose, pixels.shape, [pixels, depth, self._pixels, self._depth], [flat])
+        if self._fine is not self.frames:
+            warp.launch(average, self.frames.shape, [self._fine, self._fine.shape[1] // self.frames.shape[1]], [self.frames])
 
 
 @contextmanager

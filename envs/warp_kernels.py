@@ -26,3 +26,14 @@ def compose(
     frames[world, i, 0] = warp.uint8((pixel >> warp.uint32(16)) & warp.uint32(255))
     frames[world, i, 1] = warp.uint8((pixel >> warp.uint32(8)) & warp.uint32(255))
     frames[world, i, 2] = warp.uint8(pixel & warp.uint32(255))
+
+
+@warp.kernel
+def average(fine: warp.array4d(dtype=warp.uint8), samples: int, frames: warp.array4d(dtype=warp.uint8)):
+    """Write frames u8[N, H, W, 3], each pixel the rounded mean of samples × samples of those in `fine`."""
+    world, row, column, channel = warp.tid()
+    total = samples * samples // 2
+    for i in range(samples):
+        for j in range(samples):
+            total += int(fine[world, row * samples + i, column * samples + j, channel])
+    frames[world, row, column, channel] = warp.uint8(total // (samples * samples))

@@ -64,7 +64,7 @@ def make_env(config: RunConfig, seed: int, stream: str, num_envs: int) -> Any:
                 Spec(task.id, task.size, task.view, task.low, task.skip), num_envs,
                 seed=seed, length=task.horizon, threshold=task.threshold, unit=task.unit, time_limit=task.time_limit,
             )  # fmt: skip
-        look = Look(task.camera, task.distractors, task.distractor_seed)
+        look = Look(task.camera, task.distractors, task.distractor_seed, task.samples)
         # Where the learner stays off CUDA, auto does too.
         engine = "c" if config.engine == "auto" and device_of(config).type == "cpu" else config.engine
         arrays = np if stream == "evaluate" else torch  # evaluations keep their pictures on the host

@@ -36,7 +36,7 @@ from rig.config_io import from_mapping, load_config, plain, refuse_targets
 from rig.errors import UserError
 
 CONFIGS = Path(__file__).parent / "configs"
-EVALUABLE = ("task.camera", "task.distractors", "task.distractor_seed", "task.horizon", "learner.candidates")
+EVALUABLE = ("task.camera", "task.samples", "task.distractors", "task.distractor_seed", "task.horizon", "learner.candidates")
 """What an evaluation may change: the same world looked at otherwise, or for longer, and how the policy's actions are chosen."""
 RESUMABLE = ("steps", "replay.memory", "learner.compile", "checkpoint.*", "evaluation.*")
 

@@ -21,6 +21,7 @@ class TaskConfig:
     name: str = "reach"  # id in rig.envs.TASKS
     size: int = 48  # pixels, side of the square camera image
     camera: str = "own"  # own: the task's | the name of another, as in rig.envs.camera.CAMERAS
+    samples: int = 1  # a pixel is the mean of samples × samples rays: more tell finer places apart, and take longer to draw
     distractors: int = 0  # discs of random colours on the ground, which nothing touches, for studies of robustness
     distractor_seed: int = 0  # of their places, sizes and colours
     horizon: int = 50  # env steps an episode, by default the task's own [multiworld: 50 reach, 100 push; our trials: 50]

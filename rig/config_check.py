@@ -36,6 +36,7 @@ RANGES: dict[str, Range] = {
     "num_envs": COUNT,
     "task.size": Range(32, 256),
     "task.horizon": Range(2),
+    "task.samples": Range(1, 8),
     "task.distractors": COUNT_OR_NONE,
     "task.distractor_seed": COUNT_OR_NONE,
     "task.threshold": Range(0),

@@ -89,28 +89,68 @@ class Codes(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         return -np.linalg.norm(achieved_goal - desired_goal, axis=-1).astype(np.float32)
 
 
-class Encoded(Codes):
-    """Another environment's pictures as an encoder's codes, one frame encoded a step, with imagined goals: what people write."""
+class EncodedWorlds(VecEnv):
+    """N worlds stepped together, their pictures as an encoder's codes, encoded together, with imagined goals.
 
-    def __init__(self, worlds: Any, encode: Callable[[Tensor], Tensor], imagine: Callable[[], Tensor], dim: int) -> None:
-        super().__init__((dim,))
-        self.worlds, self.encode, self.imagine = worlds, encode, imagine
-        self.goal = np.zeros(dim, np.float32)
+    It is what people write, as well as it can be written: SB3's own interface for many worlds, without a wrapper around it.
+    """
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Begin an episode towards an imagined goal."""
-        super().reset(seed=seed, options=options)
-        self.goal = self.imagine()[0].numpy()
-        return self._seen(self.worlds.reset().frame), {}
+    def __init__(
+        self, worlds: Any, encode: Callable[[Tensor], Tensor], imagine: Callable[[int], Tensor], dim: int, horizon: int
+    ) -> None:
+        self.spaces = Codes((dim,))
+        super().__init__(worlds.num_envs, self.spaces.observation_space, self.spaces.action_space)
+        self.worlds, self.encode, self.imagine, self.horizon = worlds, encode, imagine, horizon
+        self.goal = np.zeros((self.num_envs, dim), np.float32)
+        self.steps = 0
+        self.action = np.zeros((self.num_envs, ACTION), np.float32)
 
-    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """Apply action f32[A]; the time limit is the wrapper's."""
-        seen = self._seen(self.worlds.step(action[None]).frame)
-        return seen, float(self.compute_reward(seen["achieved_goal"], self.goal, None)), False, False, {}
+    def reset(self) -> dict[str, np.ndarray]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Begin an episode in every world, towards imagined goals."""
+        self.steps, self.goal = 0, self.imagine(self.num_envs).numpy()
+        return self._seen(self.worlds.reset().frame)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Take actions f32[N, A]."""
+        self.action = actions
+
+    def step_wait(self) -> Any:
+        """Apply them for one env step; all episodes end together, at the horizon."""
+        seen = self._seen(self.worlds.step(self.action).frame)
+        reward = self.spaces.compute_reward(seen["achieved_goal"], seen["desired_goal"], None)
+        self.steps += 1
+        over = self.steps == self.horizon
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        if over:
+            for world, info in enumerate(infos):
+                info["terminal_observation"] = {name: value[world] for name, value in seen.items()}
+                info["TimeLimit.truncated"] = True
+            seen = self.reset()
+        return seen, reward, np.full(self.num_envs, over), infos
 
     def _seen(self, frame: np.ndarray) -> dict[str, np.ndarray]:
-        code = self.encode(torch.from_numpy(frame))[0].numpy()
+        code = self.encode(torch.from_numpy(frame)).numpy()
         return {"observation": code, "achieved_goal": code.copy(), "desired_goal": self.goal.copy()}
+
+    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
+        """What HerReplayBuffer asks for: the batched reward."""
+        return [getattr(self.spaces, method_name)(*method_args, **method_kwargs)]
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        """No world is."""
+        return [False] * self.num_envs
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """`render_mode`, which is none."""
+        return [getattr(self.spaces, attr_name)] * self.num_envs
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Nothing can be set."""
+        raise AttributeError(attr_name)
+
+    def close(self) -> None:
+        """Close the worlds."""
+        self.worlds.close()
 
 
 def learner(kind: type[TD3] | type[SAC], env: gymnasium.Env[Any, Any] | VecEnv, capacity: int, **settings: Any) -> TD3 | SAC:

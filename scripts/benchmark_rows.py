@@ -5,16 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import benchmark_peers as peers
 import gymnasium
 import numpy as np
 import torch
-from benchmark_turns import Row, Size, Work, row_of, taking_turns
-from gymnasium.wrappers import TimeLimit
+from benchmark_turns import Row, Size, Work, row_of, seconds_of, taking_turns
 from stable_baselines3 import SAC as SB3SAC
 from stable_baselines3 import TD3 as SB3TD3
 from torch.utils.flop_counter import FlopCounterMode
@@ -123,12 +122,8 @@ def matmul_share(size: Size) -> Iterator[Row]:
         with agent.learner.as_written(), FlopCounterMode(display=False) as counter:
             agent.learn(2)
         each = counter.get_total_flops() / 2 / 1e9
-        seconds: list[float] = []
-        for _ in range(size.turns):
-            start = time.perf_counter()
-            agent.learn(4)
-            seconds.append(time.perf_counter() - start)
-        yield row_of(f"matmul_share_{learner.config.name}", "GFLOP/s", [(4 * each / each_turn, peak) for each_turn in seconds])
+        pairs = [(4 * each / seconds_of(lambda: agent.learn(4)), peak) for _ in range(size.turns)]  # noqa: B023  called at once
+        yield row_of(f"matmul_share_{learner.config.name}", "GFLOP/s", pairs)
 
 
 def sampling_from(transitions: int, size: Size) -> Work:
@@ -150,7 +145,6 @@ def relabelled_sample(size: Size) -> Iterator[Row]:
     """
     buffer = peers.her_buffer(1_000_000, peers.Codes((48, 48, 3), np.uint8))
     peers.fill(buffer, HORIZON, None)
-
     few = max(1, size.samples // 100)
 
     def its() -> int:
@@ -187,44 +181,50 @@ def vae_training(size: Size) -> Iterator[Row]:
         peers.vae_epochs(theirs, frames, settings.beta, batch, size.vae_steps, workers)
         return size.vae_steps * batch
 
-    seconds: list[float] = []
-    for workers in (0, 2):
-        start = time.perf_counter()
-        its(workers)
-        seconds.append(time.perf_counter() - start)
-    best = 0 if seconds[0] <= seconds[1] else 2
+    best = min((0, 2), key=lambda workers: seconds_of(lambda: its(workers)))
     yield taking_turns("vae_training", "frames/s", mine, lambda: its(best), size.turns)
+
+
+def stepping(agent: RIG, steps: int) -> Work:
+    """Takes so many env steps in each world."""
+
+    def work() -> int:
+        for _ in range(steps):
+            agent.step()
+        return steps * agent.env.num_envs
+
+    return work
+
+
+def training_row(name: str, worlds: int, size: Size) -> Row:
+    """Whole training on Reach from pixels, in so many worlds at once on either side."""
+    parts = ["encoder=beta_vae", "goals=gaussian", "frame=identity", "device=cpu", f"num_envs={worlds}"]
+    config = compose([*parts, "learner.compile=on", "learner.precision=auto"])
+    steps = size.env_steps // worlds
+    agent = warmed_agent(config, (size.turns + 1) * steps * worlds)
+    envs, imagine = build.make_env(config, 1, "train", worlds), partial(agent.goals.sample, generator=seeded(0))
+    encoded = peers.EncodedWorlds(envs, agent.encoder.encode, imagine, agent.encoder.latent_dim, config.task.horizon)
+    model = peers.learner(
+        SB3TD3, encoded, config.steps, batch_size=config.learner.batch, gamma=config.learner.discount, train_freq=1,
+        gradient_steps=config.updates_per_step * worlds, learning_starts=config.random_steps,
+    )  # fmt: skip
+    model.learn(config.random_steps + 1)
+
+    def its() -> int:
+        model.learn(steps * worlds, reset_num_timesteps=False)
+        return steps * worlds
+
+    return taking_turns(name, "env steps/s", stepping(agent, steps), its, size.turns)
 
 
 def train_reach(size: Size) -> Iterator[Row]:
     """Env steps a second of policy training on Reach from pixels: act, step, film, encode, store, and two updates of 128.
 
-    Against SB3's TD3 and HerReplayBuffer over an environment that encodes each frame, with the same encoder, sizes, batch and
-    updates a step.
+    Against SB3's TD3 and HerReplayBuffer over environments that encode their frames, with the same encoder, sizes, batch and
+    updates a step. train_reach_8: 8 worlds stepped, filmed and encoded together, on either side.
     """
-    parts = ["encoder=beta_vae", "goals=gaussian", "frame=identity"]
-    config = compose([*parts, "device=cpu", "learner.compile=on", "learner.precision=auto"])
-    agent = warmed_agent(config, (size.turns + 1) * size.env_steps)
-
-    def mine() -> int:
-        for _ in range(size.env_steps):
-            agent.step()
-        return size.env_steps
-
-    worlds, draws = build.make_env(config, 1, "train", 1), seeded(0)
-    wrapped = peers.Encoded(worlds, agent.encoder.encode, lambda: agent.goals.sample(1, draws), agent.encoder.latent_dim)
-    updates, learner = config.updates_per_step, config.learner
-    model = peers.learner(
-        SB3TD3, TimeLimit(wrapped, config.task.horizon), config.steps, batch_size=learner.batch, gamma=learner.discount,
-        train_freq=1, gradient_steps=updates, learning_starts=config.random_steps,
-    )  # fmt: skip
-    model.learn(config.random_steps + 1)
-
-    def its() -> int:
-        model.learn(size.env_steps, reset_num_timesteps=False)
-        return size.env_steps
-
-    yield taking_turns("train_reach", "env steps/s", mine, its, size.turns)
+    yield training_row("train_reach", 1, size)
+    yield training_row("train_reach_8", 8, size)
 
 
 def by_name(size: Size) -> Iterator[Row]:
@@ -247,17 +247,11 @@ def by_name(size: Size) -> Iterator[Row]:
     while by_hand.steps < named.steps:
         by_hand.step()
 
-    def steps_of(agent: RIG) -> int:
-        for _ in range(size.env_steps):
-            agent.step()
-        return size.env_steps
-
-    yield taking_turns("by_name", "env steps/s", lambda: steps_of(named), lambda: steps_of(by_hand), size.turns)
+    yield taking_turns("by_name", "env steps/s", stepping(named, size.env_steps), stepping(by_hand, size.env_steps), size.turns)
 
 
 def sampling(size: Size) -> Iterator[Row]:
     """256 relabelled transitions out of 1e4, 1e5 and 1e6 with 48×48 pictures, against the same out of 1e4: 1 is no dependence."""
-
     for exponent in (4, 5, 6):
         mine, its = sampling_from(10**exponent, size), sampling_from(10**4, size)
         yield taking_turns(f"sampling_1e{exponent}", "batches/s", mine, its, size.turns)
@@ -331,9 +325,8 @@ def startup(size: Size) -> Iterator[Row]:
 
     def seconds(program: str) -> float:
         with tempfile.TemporaryDirectory() as folder:
-            start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", program, folder], check=True, stderr=subprocess.DEVNULL)
-            return time.perf_counter() - start
+            command = [sys.executable, "-c", program, folder]
+            return seconds_of(lambda: subprocess.run(command, check=True, stderr=subprocess.DEVNULL))
 
     seconds(FIRST_STEP)
     pairs = [(seconds(FIRST_STEP), seconds(LIBRARIES)) for _ in range(size.turns)]

@@ -34,6 +34,13 @@ class Size:
     vae_steps: int
 
 
+def seconds_of(call: Callable[[], object]) -> float:
+    """How long a call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
 def taking_turns(name: str, unit: str, ours: Work, peer: Work, turns: int) -> Row:
     """Run the two alternately after one uncounted turn of each; rates are units a second."""
 

@@ -104,6 +104,18 @@ def test_another_camera_and_distractors_change_frames_alone(name, make):
 
 
 @each_world
+def test_a_pixel_is_the_mean_of_its_samples(name, make):
+    fine, averaged = make(name, 2, size=96), make(name, 2, look=Look(samples=2))
+    for action in actions(0, 3, fine):
+        larger, smaller = fine.step(action).frame, averaged.step(action).frame
+        mean = larger.reshape(2, 48, 2, 48, 2, 3).mean((2, 4))
+        np.testing.assert_array_equal(smaller, np.floor(mean + 0.5))
+    states = fine.random_states(3)
+    mean = fine.show(states).reshape(3, 48, 2, 48, 2, 3).mean((2, 4))
+    np.testing.assert_array_equal(averaged.show(states), np.floor(mean + 0.5))
+
+
+@each_world
 def test_actions_are_clipped(name, make):
     env, other = make(name, render="none"), make(name, render="none")
     far, unit = env.step(np.full((1, env.action_dim), 7.0)), other.step(np.ones((1, env.action_dim)))
@@ -238,6 +250,8 @@ def test_bad_names_and_numbers_are_refused_and_list_what_is_valid():
         make_batch("reach", 1, seed=0, look=Look("dome"))
     with pytest.raises(ValueError, match=r"distractors=-1"):
         make_batch("reach", 1, seed=0, look=Look(distractors=-1))
+    with pytest.raises(ValueError, match=r"samples=0: expected at least 1"):
+        make_batch("reach", 1, seed=0, look=Look(samples=0))
 
 
 def test_importing_envs_by_itself_says_what_to_import():
