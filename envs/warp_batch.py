@@ -211,7 +211,8 @@ class _Camera:
         """u8[N, H, W, 3]: what was drawn last; black without a backdrop."""
         if backdrop is not None:
             self._context = film(movers, height * samples, n)
-            self._fine = self.frames if samples == 1 else warp.zeros((n, height * samples, width * samples, channels), dtype=warp.uint8)
+            fine = n, height * samples, width * samples, channels
+            self._fine = self.frames if samples == 1 else warp.zeros(fine, dtype=warp.uint8)
             self._pixels, self._depth = warp.array(backdrop.pixels), warp.array(backdrop.depth)
         self.draw = recorded(self.look)
         """`look`, replayed."""

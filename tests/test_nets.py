@@ -22,6 +22,11 @@ def test_adam_is_pytorchs_with_a_learning_rate_that_falls_to_a_tenth_and_stays(a
         reference.step()
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
     assert abs(float(ours[0].detach()) - 1) > 0.3
+    loaded = Adam([nn.Parameter(torch.ones(3))], 0.1, anneal)
+    loaded.load_state_dict(adam.state_dict())
+    for ready in (adam, loaded):  # for a compiled step after those
+        torch.testing.assert_close(ready.step_size, torch.tensor((0.01 if anneal else 0.1) / (1 - 0.9**16)))
+        torch.testing.assert_close(ready.scale, torch.tensor((1 - 0.999**16) ** -0.5))
 
 
 @pytest.mark.parametrize("layer_norm", [True, False])
