@@ -17,6 +17,12 @@ from rig.cli_compose import RESUMABLE, sweep, typed_run_dir
 from rig.config import RunConfig
 from rig.config_io import leaves, load_config
 from rig.errors import UserError
+from rig.run import Signals
+
+STOP = "stop"
+"""A file beside the runs: as long as it is there, what trains is told to save and end, and no other run begins."""
+WATCH = 0.5
+"""Seconds between two looks at what a training may have to be told."""
 
 
 def state_of(folder: Path, steps: int | None = None) -> str:
@@ -30,6 +36,7 @@ def state_of(folder: Path, steps: int | None = None) -> str:
 def ablate(overrides: Sequence[str], jobs: int = 1) -> int:
     """Train every combination of the overrides, `jobs` at a time; returns 0 where all are complete in the end, else 1.
 
+    After SIGINT or SIGTERM the trainings save and end, no other begins, and it returns 130 or 143.
     What lets several run at once is Hydra's launcher joblib; with `hydra/launcher=submitit_slurm` among the overrides, each run
     is a job of a cluster instead. Raises UserError where an override cannot be, before any run begins.
     """
@@ -43,23 +50,38 @@ def ablate(overrides: Sequence[str], jobs: int = 1) -> int:
         except metadata.PackageNotFoundError as error:
             raise UserError(f"--jobs {jobs} needs Hydra's launcher joblib; type pip install 'rig-rl[sweeps]'") from error
         typed += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
-    stopped = sweep(typed, partial(train_in_process, jobs=jobs), announce=False)
+    stop = Path(folder) / STOP
+    stop.unlink(missing_ok=True)
+    stopped = 0
+    with Signals(partial(_touch, stop)) as signals:
+        try:
+            stopped = sweep(typed, partial(train_in_process, jobs=jobs), announce=False)
+        except Exception:
+            if not signals.code:  # else a worker without a run was ended by the same signal
+                raise
+        finally:
+            stop.unlink(missing_ok=True)
     runs = sorted(log.with_suffix("") for log in Path(folder).glob("*.log"))
     failed = [run.name for run in runs if state_of(run) != "complete"]
     if failed:
         print(f"{len(runs) - len(failed)} of {len(runs)} runs are complete, not {', '.join(failed)}; the same command goes on")
     else:
         print(f"all {len(runs)} runs are complete; rig compare {folder} says which are better")
-    return stopped or (1 if failed else 0)
+    return signals.code or stopped or (1 if failed else 0)
 
 
 def train_in_process(config: RunConfig, overrides: Sequence[str], jobs: int = 1) -> int:
     """Bring the run in config.run_dir to its end, in a process whose output goes to a log beside it.
 
-    `overrides` are what was typed for it, but for run_dir. One line says that it starts and one how it ended. Returns 0, whether
-    it failed or not, but above 128 where a signal stopped it. Raises UserError where its folder holds a run of other settings.
+    `overrides` are what was typed for it, but for run_dir. One line says that it starts and one how it ended. A signal to this
+    process stops all trainings of the grid, and so does the end of the process that began it; they save first. Returns 0, whether
+    it failed or not, but 130 or 143 where a signal stopped the only one. Raises UserError where its folder holds a run of other
+    settings.
     """
     folder = Path(config.run_dir)
+    stop = folder.parent / STOP
+    if stop.exists():
+        return 0
     state, log = state_of(folder, config.steps), folder.with_name(f"{folder.name}.log")
     if state != "missing":
         _refuse_other(folder, config)
@@ -74,13 +96,35 @@ def train_in_process(config: RunConfig, overrides: Sequence[str], jobs: int = 1)
     folder.parent.mkdir(parents=True, exist_ok=True)
     threads = {} if jobs == 1 else {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
     started = time.monotonic()
-    with log.open("ab") as out:
-        code = subprocess.call(
+    with (
+        log.open("ab") as out,
+        Signals(partial(_touch, stop)) as signals,
+        subprocess.Popen(
             [sys.executable, "-m", "rig", *command],
             stdout=out, stderr=out, stdin=subprocess.DEVNULL, env={**threads, **os.environ},
-        )  # fmt: skip
-    print(f"{folder.name}: {_ending(folder, code, log, time.monotonic() - started)}", flush=True)
-    return code if code > 128 else 0
+        ) as training,
+    ):  # fmt: skip
+        code = _ended(training, stop)
+    ending = "stopped" if stop.exists() else _ending(folder, code, log, time.monotonic() - started)
+    print(f"{folder.name}: {ending}", flush=True)
+    return signals.code if jobs == 1 else 0  # of several, the first to end must not cut the others' saving short
+
+
+def _ended(training: subprocess.Popen[bytes], stop: Path) -> int:
+    """The exit code of a training, which is told to stop where all are, or where the process is gone that began this one."""
+    parent, told = os.getppid(), False
+    while True:
+        try:
+            return training.wait(WATCH)
+        except subprocess.TimeoutExpired:
+            if not told and (stop.exists() or os.getppid() != parent):
+                training.terminate()
+                told = True
+
+
+def _touch(stop: Path) -> None:
+    stop.parent.mkdir(parents=True, exist_ok=True)
+    stop.touch()
 
 
 def _refuse_other(folder: Path, config: RunConfig) -> None:

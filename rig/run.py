@@ -41,10 +41,11 @@ class StopError(Exception):
 
 
 class Signals:
-    """While entered, SIGINT and SIGTERM set `code` to 130 or 143 instead of killing; a second one kills as usual."""
+    """While entered, SIGINT and SIGTERM set `code` to 130 or 143, and call `also`, instead of killing; a second one kills."""
 
-    def __init__(self) -> None:
+    def __init__(self, also: Callable[[], object] = lambda: None) -> None:
         self.code = 0
+        self._also = also
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -55,6 +56,7 @@ class Signals:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.code = 128 + number
         signal.signal(number, self._before[number])
+        self._also()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for number, handler in self._before.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from importlib import metadata
@@ -13,7 +14,7 @@ import pytest
 from rig.ablate import state_of, train_in_process
 from rig.cli_compose import compose
 from rig.errors import UserError
-from tests.run.runs import STATE, read, rig
+from tests.run.runs import STATE, Process, done, newest, read, rig
 
 
 def test_a_grid_goes_on_where_it_was_and_past_what_fails(tmp_path: Path) -> None:
@@ -66,3 +67,16 @@ def test_several_at_a_time_need_a_launcher(tmp_path: Path, monkeypatch: pytest.M
     said = rig("ablate", "seed=0,1", "--jobs", "2", f"run_dir={tmp_path / 'grid'}")
     assert said.line == "rig: --jobs 2 needs Hydra's launcher joblib; type pip install 'rig-rl[sweeps]'"
     assert not (tmp_path / "grid").exists()
+
+
+@pytest.mark.parametrize(("number", "code", "jobs"), [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 2)])
+def test_a_grid_told_to_stop_lets_its_trainings_save_first(tmp_path: Path, number: int, code: int, jobs: int) -> None:
+    runs = [tmp_path / "grid" / f"seed={seed}" for seed in (0, 1)]
+    grid = ["ablate", *STATE, "seed=0,1", f"run_dir={tmp_path / 'grid'}", "--jobs", str(jobs)]
+    process = Process(tmp_path / "log", *grid, "steps=5000", "checkpoint.every=5000")
+    assert process.end(number, lambda: all(newest(run) == 0 for run in runs[:jobs])) == code
+    assert all(newest(run) > 0 for run in runs[:jobs]), "what was learnt since the last checkpoint is kept"
+    assert jobs == 2 or not runs[1].exists(), "no other run begins"
+    assert process.err == "" and not (tmp_path / "grid" / "stop").exists()
+    done("ablate", *grid[1:-2], f"steps={max(map(newest, runs)) + 2}")
+    assert [state_of(run) for run in runs] == ["complete", "complete"]
