@@ -8,6 +8,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -150,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     metric = "a column of progress.csv, or a figure of encoder.json (final_distance)"
     command.add_argument("--metric", default="final_distance", help=metric)
     command.add_argument("--step", type=_natural, help="env step of the comparison (the last that complete runs share)")
+    command.add_argument("--codes", action="store_true", help="also what was measured of their codes, task by task")
     for name, what in {"csv": "figures in full", "md": "Markdown tables", "tex": "LaTeX table", "png": "curves"}.items():
         command.add_argument(f"--{name}", type=_writable, metavar="FILE", help=f"{what}, to a file")
     command = add("list", _list, takes_run=False)
@@ -248,8 +250,9 @@ def _compare(arguments: argparse.Namespace) -> int:
     from rig.compare import compare
 
     found = compare(arguments.folders, arguments.by, arguments.metric, arguments.step)
-    print(report.as_text(found))
-    for file, write in ((arguments.csv, report.as_csv), (arguments.md, report.as_markdown), (arguments.tex, report.as_latex)):
+    print(report.as_text(found, arguments.codes))
+    markdown = partial(report.as_markdown, codes=arguments.codes)
+    for file, write in ((arguments.csv, report.as_csv), (arguments.md, markdown), (arguments.tex, report.as_latex)):
         if file:
             files.write(file, write(found).encode())
     if arguments.png:

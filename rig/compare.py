@@ -54,6 +54,7 @@ class Comparison:
     """Whether scores are shares of the distance that doing nothing leaves, as where tasks differ in size or unit."""
     groups: dict[str, list[np.ndarray]]
     curves: dict[str, dict[int, list[np.ndarray]]]
+    members: dict[str, list[Run]]
     left_out: tuple[str, ...]
     """A line a run that could not be compared."""
 
@@ -131,7 +132,7 @@ def compare(paths: Sequence[Path], by: Sequence[str] = (), metric: str = "final_
         metric, tuple(keys), step, tasks, relative,
         {label: scores(members, step) for label, members in named.items()},
         {label: {at: scores(members, at) for at in shared[label]} for label, members in named.items()},
-        left_out,
+        named, left_out,
     )  # fmt: skip
 
 

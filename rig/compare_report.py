@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from rig import files, stats
-from rig.compare import Comparison, Row, improvements, summarise
+from rig.compare import SHORT, Comparison, Row, improvements, summarise
 from rig.errors import UserError
 
 WIDE = 20
@@ -26,23 +27,20 @@ def describe(comparison: Comparison) -> str:
     return f"{', '.join(comparison.tasks)}: {metric} at step {comparison.step}; {way} is better"
 
 
-def as_text(comparison: Comparison) -> str:
-    """Two tables in columns: the groups, and how likely each beats each other."""
-    rows, chances = _cells(comparison), _chances(comparison)
-    parts = [describe(comparison), _columns([HEAD, *rows])]
-    if chances:
-        parts += ["", "probability that a run of the row is better than one of the column (95 % interval)", _columns(chances)]
-    return "\n".join([*parts, *comparison.left_out])
+def as_text(comparison: Comparison, codes: bool = False) -> str:
+    """Tables in columns: the groups, and how likely each beats each other; with `codes` also what their agents see."""
+    parts = [_columns(table) if isinstance(table, list) else f"\n{table}" for table in _parts(comparison, HEAD[0], codes)]
+    return "\n".join([describe(comparison), *parts, *comparison.left_out])
 
 
-def as_markdown(comparison: Comparison) -> str:
+def as_markdown(comparison: Comparison, codes: bool = False) -> str:
     """The same as Markdown."""
-    tables = [[(", ".join(comparison.by) or "group", *HEAD[1:]), *_cells(comparison)]]
-    if chances := _chances(comparison):
-        tables.append(chances)
-    shown = ["\n".join(["| " + " | ".join(line) + " |" for line in _ruled(table, "---")]) for table in tables]
-    between = "\n\nProbability that a run of the row is better than one of the column (95 % interval):\n\n"
-    return f"{describe(comparison)}\n\n{between.join(shown)}\n"
+    corner = ", ".join(comparison.by) or "group"
+    parts = [
+        "\n".join(["| " + " | ".join(line) + " |" for line in _ruled(part, "---")]) if isinstance(part, list) else f"{part}:"
+        for part in _parts(comparison, corner, codes)
+    ]
+    return "\n\n".join([describe(comparison), *parts]) + "\n"
 
 
 def as_latex(comparison: Comparison) -> str:
@@ -138,6 +136,47 @@ def _chances(comparison: Comparison) -> list[tuple[str, ...]]:
 
     lines = [(f"{place} {one}", *(cell(one, other) for other in groups)) for place, one in enumerate(groups, 1)]
     return [("", *(str(place) for place in range(1, len(groups) + 1))), *lines]
+
+
+def _parts(comparison: Comparison, corner: str, codes: bool) -> list[str | list[tuple[str, ...]]]:
+    """The tables, head first, each but the first after the line that says what it is."""
+    parts: list[str | list[tuple[str, ...]]] = [[(corner, *HEAD[1:]), *_cells(comparison)]]
+    if chances := _chances(comparison):
+        parts += ["probability that a run of the row is better than one of the column (95 % interval)", chances]
+    for task in comparison.tasks if codes else ():
+        what = f"what agents see of {task}: R² by which their coordinates tell each number of the state"
+        parts += [what, _codes(comparison, task)]
+    return parts
+
+
+def _codes(comparison: Comparison, task: str) -> list[tuple[str, ...]]:
+    """Head and rows, best first: means over one task's runs of what encoder.json says of their codes, and the metric's IQM.
+
+    Raises UserError where none of them says anything.
+    """
+    column, step = SHORT.get(comparison.metric, comparison.metric), comparison.step
+    every = {group: [run.rows[step] for run in runs if run.task == task] for group, runs in comparison.members.items()}
+    names = {name for rows in every.values() for row in rows for name in row if re.fullmatch(r"frame\..+\.r2", name)}
+    if not names:
+        raise UserError(f"--codes: no run of {task} measured its code; evaluation.probe_states=4000 does")
+    numbers = {name: name.split(".")[1] for name in sorted(names)}
+    measured = {"coordinates": "coordinates", **numbers, "near_spearman": "rank correlation, near", "goal_gap": "goal gap"}
+
+    def known(rows: Sequence[Mapping[str, str]], name: str) -> list[float]:
+        return [float(row[name]) for row in rows if name in row]
+
+    def cell(name: str, values: Sequence[float]) -> str:
+        if not values:
+            return "–"
+        ends = dict.fromkeys((min(values), max(values)))
+        return "–".join(f"{end:.0f}" for end in ends) if name == "coordinates" else f"{np.mean(values):.2f}"
+
+    score = {group: stats.iqm([np.array(known(rows, column))]) for group, rows in every.items()}
+    lines = [
+        (group, *(cell(name, known(every[group], name)) for name in measured), f"{score[group]:.4g}")
+        for group in sorted(score, key=score.__getitem__, reverse=not comparison.lower_is_better)
+    ]
+    return [("", *measured.values(), comparison.metric), *lines]
 
 
 def _columns(table: Sequence[Sequence[str]]) -> str:

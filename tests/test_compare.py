@@ -149,6 +149,33 @@ def test_it_prints_and_writes_tables_and_a_picture(grid: Path, capsys: pytest.Ca
     assert outputs["png"].read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_agents_see_stands_beside_how_they_end_task_by_task(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for task, names in {"reach": ("hand_x", "hand_y"), "push": ("puck_x",)}.items():
+        for encoder, r2 in {"beta_vae": 0.5, "spatial_vae": 0.9}.items():
+            for seed in range(3):
+                run = grid / f"{encoder[0]}{seed}"
+                if task == "push":
+                    run = a_run(grid / f"push_{encoder}{seed}", {STEPS: 0.1}, seed=seed, encoder=encoder, task=task)
+                told = {name: {"r2": r2 + 0.03 * seed} for name in names}
+                seen = {"frame": told, "coordinates": 2 + seed, "near_spearman": 0.7, "probe": {"hand_x": {"r2": 1.0}}}
+                (run / "encoder.json").write_text(json.dumps(seen))
+    assert main(["compare", str(grid), "--codes", "--md", str(grid / "t.md")]) == 0
+    push, reach = capsys.readouterr().out.split("what agents see of ")[1:]
+    assert push.splitlines()[0] == "push: R² by which their coordinates tell each number of the state"
+    heads = ["coordinates", "puck_x", "rank", "correlation,", "near", "goal", "gap", "final_distance"]
+    assert push.splitlines()[1].split() == heads
+    best, other = (line.split() for line in reach.splitlines()[2:4])
+    assert best == ["spatial_vae", "2–4", "0.93", "0.93", "0.70", "–", "0.06"]
+    assert other == ["beta_vae", "2–4", "0.53", "0.53", "0.70", "–", "0.11"]
+    assert "| spatial_vae | 2–4 | 0.93 | 0.93 | 0.70 | – | 0.06 |" in (grid / "t.md").read_text()
+    (grid / "s0" / "encoder.json").unlink()
+    assert main(["compare", str(grid), "--codes"]) == 0  # what is known of the others is still said
+    for run in grid.glob("*/encoder.json"):
+        run.unlink()
+    assert main(["compare", str(grid), "--codes"]) == 2
+    assert capsys.readouterr().err == "rig: --codes: no run of push measured its code; evaluation.probe_states=4000 does\n"
+
+
 def test_a_single_run_has_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a_run(tmp_path / "one", {STEPS: 0.1})
     a_run(tmp_path / "other", {STEPS: 0.2}, encoder="spatial_vae")
