@@ -18,6 +18,7 @@ from rig.goals.frame import LatentFrame
 from rig.learners.base import Learner
 from rig.online import Online
 from rig.probe import active_units
+from rig.replay.exchange import LEARNT, Exchange
 from rig.replay.relabel import RelabelConfig
 from rig.replay.ring import Ring, Sample
 from rig.rewards import Reward
@@ -128,10 +129,11 @@ def represent(
 class RIG:
     """l. 4 on: act towards imagined goals, store, relabel, learn.
 
-    Its whole state is in `env`, `replay`, `learner`, `generator`, `steps` and `refitted`, and with `online` in encoder, prior and
-    frame: the codes and goals that it is acting on are read back from the replay's open episodes. With `overlap` the worlds step,
-    are filmed and encoded while the learner updates, from all that was stored before: the same ratio of updates to steps, in the
-    same order every time. `offline`: the worlds are never stepped, and a step is its updates alone, from what the replay holds.
+    Its whole state is in `env`, `replay`, `learner`, `generator`, `steps`, `refitted` and `exchange`, with `online` in encoder,
+    prior and frame too: the codes and goals that it acts on are read back from the replay's open episodes. With `overlap` the
+    worlds step, are filmed and encoded while the learner updates, from all that was stored before: the same ratio of updates to
+    steps, in the same order every time. `offline`: the worlds are never stepped, and a step is its updates alone, from what the
+    replay holds.
     """
 
     def __init__(
@@ -153,6 +155,7 @@ class RIG:
         n_step: int = 1,
         overlap: bool = False,
         online: Online | None = None,
+        exchange: Exchange | None = None,
         exploration: ExploreConfig = PLAIN,
         offline: bool = False,
     ) -> None:
@@ -161,7 +164,7 @@ class RIG:
         self.generator, self.batch, self.hold = generator, batch, hold
         self.random_steps, self.updates_per_step, self.n_step = random_steps, updates_per_step, n_step
         self.worker = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) if overlap else None
-        self.online, self.exploration, self.offline = online, exploration, offline
+        self.online, self.exchange, self.exploration, self.offline = online, exchange, exploration, offline
         self.steps = 0
         self.refitted = 0  # `steps` at the last refit
 
@@ -252,6 +255,10 @@ class RIG:
         sample, imagined = self.replay.sample(updates, self.batch, self.relabel, version, self.generator, self.n_step)
         count = imagined.stop - imagined.start
         sample.goal[:, imagined] = self.imagine(updates * count).unflatten(0, (updates, count))
+        if self.exchange is not None:
+            if self.exchange.due(self.replay.closed):
+                self.exchange.fit(*self.replay.lived(LEARNT, self.generator), self.replay.closed, self.generator)
+            sample = self.exchange(sample, self.generator)
         batches = Batch(sample.latent, sample.goal, sample.action, self.rewards(sample), sample.next_latent, sample.steps)
         metrics: dict[str, Tensor] = {}
         for batch in zip(*batches, strict=True):

@@ -21,6 +21,7 @@ from rig.goals.base import GoalSampler
 from rig.goals.frame import LatentFrame
 from rig.learners.base import Learner
 from rig.online import Online
+from rig.replay.exchange import Exchange
 from rig.replay.ring import Ring
 from rig.rewards import Reward
 
@@ -136,6 +137,8 @@ def _check_states(config: RunConfig, env: Any) -> None:
             f"{name} needs goals with a state, which imagined ones have not, got relabel.future={config.relabel.future:g}; "
             "try relabel.keep=0 relabel.imagined=0 relabel.future=1"
         )
+    if config.relabel.exchange:
+        raise UserError(f"{name} reads states, which relabel.exchange leaves as they were; {instead}")
 
 
 def need_learner(config: RunConfig, encoder: Encoder) -> None:
@@ -185,6 +188,12 @@ def make_replay(config: RunConfig, env: Any, encoder: Encoder, latent_dim: int, 
     )
 
 
+def make_exchange(config: RunConfig, dim: int, action_dim: int) -> Exchange | None:
+    """What exchanges things between transitions, over `dim` agent coordinates, where that is asked for."""
+    share = config.relabel.exchange
+    return Exchange(dim, action_dim, share).to(device_of(config)) if share else None
+
+
 def make_agent(config: RunConfig, env: Any, representation: Representation, folder: Path | None = None) -> RIG:
     """RIG over a fitted representation, before its first step; `folder` as for `make_replay`."""
     encoder, goals, frame, reward = representation
@@ -202,6 +211,7 @@ def make_agent(config: RunConfig, env: Any, representation: Representation, fold
         updates_per_step=config.updates_per_step,
         n_step=config.n_step,
         overlap=config.run.overlap,
+        exchange=make_exchange(config, frame.dim, env.action_dim),
         online=Online(config.online, config.skew, encoder, goals, frame, replay, learner),
         exploration=config.explore,
         offline=bool(config.reuse.replay),

@@ -100,6 +100,7 @@ RANGES: dict[str, Range] = {
     "relabel.keep": SHARE,
     "relabel.imagined": SHARE,
     "relabel.future": SHARE,
+    "relabel.exchange": SHARE,
     "reward.scale": POSITIVE,
     "reward.quantile": SHARE,
     "reward.width": COUNT,
@@ -205,6 +206,8 @@ def _check_fit(config: RunConfig) -> None:
             f"got {config.replay.capacity}; try replay.capacity={needed * 10}"
         )
     _check_shares(config.relabel)
+    if config.relabel.exchange and config.n_step > 1:
+        raise UserError(f"relabel.exchange is of single steps, got n_step={config.n_step}; try n_step=1")
 
 
 def _check_gym(task: GymTaskConfig, collect_reset: str) -> None:

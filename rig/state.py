@@ -53,10 +53,13 @@ class Saver:
             "env": {name: torch.from_numpy(value) for name, value in agent.env.snapshot().items()},
             "random": {"agent": agent.generator.get_state()},
         }
+        if agent.exchange is not None:
+            tensors["exchange"] = agent.exchange.state_dict()
         meta = {
             **self.identity,
             "steps": agent.steps,
             "refitted": agent.refitted,
+            "exchange": agent.exchange.fitted if agent.exchange else 0,
             "compiled": agent.learner.compiled,
             "replay": {
                 "begun": replay.begun, "step": replay.step, "version": replay.version, "chunks": self.chunks, "codes": self.codes,
@@ -112,6 +115,9 @@ class Saver:
         replay.put(max(0, replay.begun - replay.num_envs), loaded.tensors["replay"])
         agent.env.restore({name: value.numpy() for name, value in loaded.tensors["env"].items()})
         agent.generator.set_state(loaded.tensors["random"]["agent"])
+        if agent.exchange is not None:
+            load_part("exchange", agent.exchange, loaded)
+            agent.exchange.resume(loaded.meta["exchange"])
         agent.steps, agent.refitted = loaded.meta["steps"], loaded.meta.get("refitted", 0)
 
 

@@ -21,6 +21,7 @@ class RelabelConfig:
     keep: float = 0.2  # share that keeps the goal of its rollout
     imagined: float = 0.5  # share whose goal is drawn anew from the prior
     future: float = 0.3  # share whose goal is achieved later in the same episode
+    exchange: float = 0.0  # share in which a thing that rests, and its goal, are those of another transition [Pitis et al. 2020]
 
 
 def counts(batch: int, config: RelabelConfig) -> tuple[int, int, int]:

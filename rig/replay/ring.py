@@ -204,6 +204,12 @@ class Ring:
         row = (self.oldest + index // length) % self.rows
         return self.latent[row, index % length]
 
+    def lived(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Codes f32[E, horizon + 1, D] and actions f32[E, horizon, A] of closed episodes, about `count` transitions at most."""
+        episodes = max(1, min(self.closed, count // self.horizon))
+        row = (self.oldest + torch.randperm(self.closed, generator=generator, device=self.latent.device)[:episodes]) % self.rows
+        return self.latent[row], self.action[row]
+
     def _written(self) -> Iterator[tuple[slice, int]]:
         """Rows, about `BLOCK` observations of them at a time, and how many observations of each are written."""
         held, length = min(self.begun, self.rows), self.horizon + 1

@@ -38,6 +38,8 @@ STATE = (*TINY, "task=push", "encoder=oracle", "frame=slow")
 OVERLAPPED = (*PIXELS, "run.overlap=true", "reward=oracle", "relabel.keep=0", "relabel.imagined=0", "relabel.future=1")
 WARP = (*WIDE, "engine=warp")
 DRIFTING = (*STATE, "learner=ddpg", "num_envs=2")
+EXCHANGED = (*STATE, "relabel.exchange=0.9")
+"""Told apart three times, with the first, the second and the fourth episode of those that were complete by then."""
 SB3 = (*STATE, "learner=sb3_sac", "learner.hidden=[32]")
 ONLINE = (
     *TINY, "preset=skewfit", "encoder.training.steps=4", "encoder.training.batch=8", "frame.keep=3", "goals.codes=32",
@@ -47,7 +49,7 @@ ONLINE = (
 """Its reward is learnt, its encoder is refitted six times, and its checkpoints stand before, between and behind the refits."""
 KINDS = {
     "pixels": PIXELS, "two worlds": WIDE, "state": STATE, "overlapped": OVERLAPPED, "warp": WARP, "drifting": DRIFTING,
-    "online": ONLINE, "sb3_sac": SB3,
+    "online": ONLINE, "exchanged": EXCHANGED, "sb3_sac": SB3,
 }  # fmt: skip
 
 PATIENCE = 120.0

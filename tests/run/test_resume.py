@@ -50,6 +50,7 @@ def test_a_run_killed_and_resumed_is_the_run_that_was_not(finished: Callable[[st
         ("warp", 2 * EVERY, "device"),
         ("drifting", 3 * EVERY + 1, "device"),
         ("sb3_sac", 2 * EVERY, "device"),
+        ("exchanged", EVERY, "device"),
         ("online", EVERY, "disk"),
         ("online", 2 * EVERY, "device"),
         ("online", 3 * EVERY, "host"),
