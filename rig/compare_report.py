@@ -156,10 +156,10 @@ def _codes(comparison: Comparison, task: str) -> list[tuple[str, ...]]:
     """
     column, step = SHORT.get(comparison.metric, comparison.metric), comparison.step
     every = {group: [run.rows[step] for run in runs if run.task == task] for group, runs in comparison.members.items()}
-    names = {name for rows in every.values() for row in rows for name in row if re.fullmatch(r"frame\..+\.r2", name)}
-    if not names:
+    found = dict.fromkeys(name for rows in every.values() for row in rows for name in row)
+    numbers = {name: name.split(".")[1] for name in found if re.fullmatch(r"frame\..+\.r2", name)}
+    if not numbers:
         raise UserError(f"--codes: no run of {task} measured its code; evaluation.probe_states=4000 does")
-    numbers = {name: name.split(".")[1] for name in sorted(names)}
     measured = {"coordinates": "coordinates", **numbers, "near_spearman": "rank correlation, near", "goal_gap": "goal gap"}
 
     def known(rows: Sequence[Mapping[str, str]], name: str) -> list[float]:
