@@ -21,7 +21,7 @@ from rig.goals.base import GoalSampler
 from rig.goals.frame import LatentFrame
 from rig.learners.base import Learner
 from rig.online import Online
-from rig.replay.exchange import Exchange
+from rig.replay.exchange import WIDEST, Exchange
 from rig.replay.ring import Ring
 from rig.rewards import Reward
 
@@ -103,6 +103,9 @@ def make_representation(config: RunConfig, env: Any) -> Representation:
         raise UserError(str(error)) from error
     with _fitting(f"frame={config.frame.name} with encoder={config.encoder.name}"):
         frame = LatentFrame(config.frame, encoder.latent_dim).to(device)
+        if config.relabel.exchange and frame.dim > WIDEST:
+            what = f"relabel.exchange tells things apart in at most {WIDEST} coordinates, and these are {frame.dim:,}"
+            raise ValueError(f"{what}; try relabel.exchange=0")
     with _fitting(f"goals={config.goals.name} with encoder={config.encoder.name}"):
         goals = goals_class(config.goals, encoder.latent_dim)
         goals.attach(encoder, shape)

@@ -10,6 +10,8 @@ from rig.replay.ring import Sample
 
 LEARNT = 32_000
 """Most transitions that they are told apart by."""
+WIDEST = 256
+"""Most coordinates in which they are."""
 MOST = 8
 """Things that are told apart at most."""
 MOVING = 0.1
@@ -121,7 +123,7 @@ class Exchange(nn.Module):
         changed = torch.zeros_like(rests[..., 0])
         batch = place.shape[1]
         for thing, mask in enumerate(self.things[: self.count]):
-            shift = torch.randint(1, batch, (1,), generator=generator, device=place.device)
+            shift = torch.randint(batch, (1,), generator=generator, device=place.device)
             other = (torch.arange(batch, device=place.device) + shift) % batch
             wanted = torch.rand(changed.shape, generator=generator, device=place.device) < self.share
             elsewhere = torch.where(mask, place[:, other], place)

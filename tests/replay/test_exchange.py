@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rig.replay.exchange import Exchange
 from rig.replay.ring import Sample
+from tests.run.runs import TINY, rig
 
 HAND, ONE, OTHER = slice(0, 2), slice(2, 4), slice(4, 6)
 TOUCH = 0.3
@@ -134,3 +135,12 @@ def test_it_is_fitted_with_the_first_episode_and_whenever_there_are_twice_as_man
             due.append(episodes)
             exchange.resume(episodes)
     assert due == [1, 2, 4, 8, 16]
+
+
+def test_what_cannot_be_exchanged_is_refused_before_anything_is_collected() -> None:
+    pixels = ("task=reach", "encoder=pixels", "goals=visited", "frame=identity", "relabel.exchange=0.5")
+    assert "at most 256 coordinates, and these are 6,912; try relabel.exchange=0" in rig("train", *TINY, *pixels).line
+    state = ("task=push", "encoder=oracle", "relabel.exchange=0.5")
+    assert rig("train", *TINY, *state, "n_step=3").line == "rig: relabel.exchange is of single steps, got n_step=3; try n_step=1"
+    shares = ("relabel.keep=0", "relabel.imagined=0", "relabel.future=1")
+    assert "reads states, which relabel.exchange leaves" in rig("train", *TINY, *state, *shares, "reward=oracle").line
