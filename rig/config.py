@@ -130,7 +130,7 @@ class RunConfig:
     random_steps: int = 1000  # env steps of the exploration policy before the first update
     updates_per_step: int = 2  # gradient updates an env step
     n_step: int = 1  # env steps whose rewards are summed before the learner's own value of what follows counts
-    num_envs: int = 1  # worlds stepped together while the policy trains
+    num_envs: int = 8  # worlds stepped together while the policy trains
     device: str = "auto"  # auto | cpu | cuda
     engine: str = "auto"  # physics: auto | c: MuJoCo on the CPU | warp: MuJoCo Warp, pictures too; auto: warp on CUDA, else c
     render: str = "warp"  # warp: MuJoCo Warp, needs no OpenGL | gl: mujoco.Renderer

@@ -34,6 +34,7 @@ ANY_RUN: dict[str, Any] = {
     "evaluation": {"every": 0, "episodes": 2, "final_episodes": 2, "probe_states": 0},
     "checkpoint": {"every": 30},
     "replay": {"capacity": 500},
+    "num_envs": 1,
     "steps": 60,
     "random_steps": 20,
     "device": "cpu",

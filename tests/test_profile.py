@@ -13,7 +13,7 @@ import torch
 from rig.cli import main
 from rig.profile import PARTS, Clock, peak_flops
 
-SMALL = ["task.horizon=10", "learner.hidden=[16]", "learner.batch=8"]
+SMALL = ["task.horizon=10", "num_envs=1", "learner.hidden=[16]", "learner.batch=8"]
 
 
 def test_time_inside_another_span_counts_once() -> None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLE = """
 always: >-
   encoder=oracle collect.frames=200 collect.num_envs=4 collect.length=10 evaluation.episodes=2 evaluation.final_episodes=2
-  evaluation.probe_states=0 learner.batch=16 learner.hidden=[16,16] learner.compile=off random_steps=50
+  evaluation.probe_states=0 learner.batch=16 learner.hidden=[16,16] learner.compile=off num_envs=1 random_steps=50
 curves:
   short: {type: steps=100 evaluation.every=50, seeds: 2}
   long: {type: steps=100000 evaluation.every=0, seeds: 1}
