@@ -14,7 +14,7 @@ import pytest
 from rig.ablate import state_of, train_in_process
 from rig.cli_compose import compose
 from rig.errors import UserError
-from tests.run.runs import STATE, Process, done, newest, read, rig
+from tests.run.runs import STATE, STEPS, Process, done, newest, read, rig
 
 
 def test_a_grid_goes_on_where_it_was_and_past_what_fails(tmp_path: Path) -> None:
@@ -78,5 +78,5 @@ def test_a_grid_told_to_stop_lets_its_trainings_save_first(tmp_path: Path, numbe
     assert all(newest(run) > 0 for run in runs[:jobs]), "what was learnt since the last checkpoint is kept"
     assert jobs == 2 or not runs[1].exists(), "no other run begins"
     assert process.err == "" and not (tmp_path / "grid" / "stop").exists()
-    done("ablate", *grid[1:-2], f"steps={max(map(newest, runs)) + 2}")
+    done("ablate", *grid[1:-2], f"steps={max(STEPS, *map(newest, runs)) + 2}")
     assert [state_of(run) for run in runs] == ["complete", "complete"]
