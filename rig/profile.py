@@ -17,6 +17,7 @@ from rig import build, files
 from rig.algorithm import RIG, collect, represent
 from rig.compiling import choose
 from rig.config import ReuseConfig, RunConfig
+from rig.errors import UserError
 from rig.log import Log
 from rig.run import LOG_EVERY, FiniteWatch, fetched, keep_freed_memory
 from rig.types import silent
@@ -82,6 +83,7 @@ def profile(config: RunConfig, steps: int, trace: Path | None) -> int:
             overlapped = _overlapped(agent, log, steps)
             _watch(clock, agent, log)
             clock.timed("other", lambda: _train(agent, log, steps))()
+    agent.env.close()
     print(_report(config, agent, clock, steps, flops))
     if overlapped:
         print(f"with acting and learning overlapped: {overlapped:,.1f} env steps a second")
@@ -94,7 +96,7 @@ def profile(config: RunConfig, steps: int, trace: Path | None) -> int:
 def warmed_agent(config: RunConfig, steps: int) -> RIG:
     """A run's agent with `steps` before it: its encoder hardly trained, its random steps and an episode of updates behind it.
 
-    Its updates are compiled where those of the run itself would be.
+    Its updates are compiled where those of the run itself would be. Raises UserError for worlds without goals.
     """
     planned = config.steps
     training = getattr(config.encoder, "training", None)
@@ -102,6 +104,9 @@ def warmed_agent(config: RunConfig, steps: int) -> RIG:
     warm = 2 * config.task.horizon * config.num_envs
     config = replace(config, encoder=encoder, random_steps=warm // 2, steps=warm + steps, reuse=ReuseConfig())
     env = build.make_env(config, config.seed, "train", config.num_envs)
+    if not env.task.factors:
+        env.close()
+        raise UserError(f"{config.task.label} has no goals, and a profile is of training a policy to reach some; try task=push")
     representation = build.make_representation(config, env)
     generator = build.generator_of(config, "collect")
     observed = collect(env, representation.encoder, 400, 100, config.collect.hold, False, generator, silent)
@@ -136,8 +141,11 @@ def _overlapped(agent: RIG, log: Log, steps: int) -> float:
 
 def _watch(clock: Clock, agent: RIG, log: Log) -> None:
     env: Any = agent.env
+    renderer = getattr(env, "_renderer", None)
+    if renderer is not None:  # other people's worlds are stepped and filmed in one go, elsewhere
+        clock.watch(renderer, "draw", "render")
     for owner, method, part in (
-        (agent.learner, "act", "act"), (env, "step", "physics"), (env, "reset", "physics"), (env._renderer, "draw", "render"),
+        (agent.learner, "act", "act"), (env, "step", "physics"), (env, "reset", "physics"),
         (agent.encoder, "encode", "encode"), (agent, "imagine", "imagine"), (agent.replay, "begin", "store"),
         (agent.replay, "append", "store"), (agent.replay, "sample", "sample"), (agent.learner, "update", "update"),
         (log, "scalars", "log"),

@@ -148,6 +148,7 @@ def main() -> int:
     if arguments.what == "report":
         report(table, runs, arguments.table.parent)
         return 0
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader may leave early
     for name in dict.fromkeys(run.curve for run in runs):
         states = [run.state for run in runs if run.curve == name]
         print(f"{name:32s}" + ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)))

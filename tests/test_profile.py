@@ -52,11 +52,19 @@ def test_says_where_every_moment_went(encoder: str, tmp_path: Path, capsys: pyte
     assert list(tmp_path.iterdir()) == [trace], "no run folder is left behind"
 
 
+def test_other_peoples_worlds_are_physics_and_picture_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", "task=gym", "task.id=tests.envs.dots:Dot", "frame=identity", *SMALL, "--steps", "40"]) == 0
+    parts = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    assert parts >= {"physics", "encode", "update"} and "render" not in parts
+
+
 def test_the_peak_is_no_more_than_machines_do() -> None:
     assert 1e8 < peak_flops(torch.device("cpu"), 256) < 1e14
 
 
 def test_bad_input_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["profile", "encoder=beta_vea"], ["profile", "--steps", "0"], ["profile", "--trace", "/nowhere/t.json"]):
-        assert main(arguments) == 2
+    for arguments in (
+        ["encoder=beta_vea"], ["--steps", "0"], ["--trace", "/nowhere/t.json"], ["task=gym", "task.id=tests.envs.dots:Goalless"]
+    ):  # fmt: skip
+        assert main(["profile", *arguments]) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1

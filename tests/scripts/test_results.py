@@ -72,6 +72,13 @@ def newest(run: Path) -> int:
     return max((int(name) for name in os.listdir(folder) if name.isdigit()), default=-1) if folder.is_dir() else -1
 
 
+def test_a_reader_that_leaves_early_is_no_bug(tmp_path: Path) -> None:
+    asked = results(tmp_path, "status")
+    assert asked.stdout is not None
+    asked.stdout.close()
+    assert asked.wait(timeout=60) == -signal.SIGPIPE
+
+
 def test_a_curve_that_is_none_is_refused(tmp_path: Path) -> None:
     refused = results(tmp_path, "run", "shrot")
     said, _ = refused.communicate(timeout=60)
