@@ -260,10 +260,7 @@ class RIG:
                 self.exchange.fit(*self.replay.lived(LEARNT, self.generator), self.replay.closed, self.generator)
             sample = self.exchange(sample, self.generator)
         batches = Batch(sample.latent, sample.goal, sample.action, self.rewards(sample), sample.next_latent, sample.steps)
-        metrics: dict[str, Tensor] = {}
-        for batch in zip(*batches, strict=True):
-            metrics |= self.learner.update(Batch(*batch), self.generator)
-        return metrics
+        return self.learner.learn([Batch(*batch) for batch in zip(*batches, strict=True)], self.generator)
 
     def rewards(self, sample: Sample) -> Tensor:
         """Rewards f32[U, B] of a sample's goals, discounted and summed over the `steps` from `latent` to `next_latent`.

@@ -47,39 +47,39 @@ def choose(agent: RIG, setting: str, steps: int) -> None:
     learner, updates = agent.learner, (steps - agent.steps) * agent.updates_per_step
     if setting == "off" or not learner.steps:
         return
-    batch = _batch(agent.batch, agent.frame.dim, agent.env.action_dim, agent.generator.device)
+    batches = [_batch(agent)] * (agent.updates_per_step * agent.env.num_envs)
     if setting == "on":
-        _compile(learner, batch)
+        _compile(learner, batches)
         return
-    place = CACHE / "compiled" / f"{_key(learner, batch)}.json"
+    place = CACHE / "compiled" / f"{_key(learner, batches)}.json"
     try:
         known = Verdict(**json.loads(place.read_text()))
     except (OSError, ValueError, TypeError):
-        eager = _seconds(learner, batch)
+        eager = _seconds(learner, batches)
         if updates * eager > WORTH_MEASURING:
-            _measure(learner, batch, eager, place)
+            _measure(learner, batches, eager, place)
         return
     if updates * (known.eager - known.compiled) > known.start:
         try:
-            _compile(learner, batch)
+            _compile(learner, batches)
         except UserError as error:
             print(error, file=sys.stderr)
 
 
-def _measure(learner: Learner, batch: Batch, eager: float, place: Path) -> None:
+def _measure(learner: Learner, batches: list[Batch], eager: float, place: Path) -> None:
     """Compile, and leave the learner so where it is faster."""
     print("trying whether compiled updates are faster here: under a minute, once for these sizes", file=sys.stderr)
     try:
-        _compile(learner, batch)
+        _compile(learner, batches)
     except UserError as error:
         print(error, file=sys.stderr)
         verdict = Verdict(eager, eager, 0.0)
     else:
         torch.compiler.reset()
         started = time.perf_counter()
-        _compile(learner, batch)  # again, from the cache, as every later run will
+        _compile(learner, batches)  # again, from the cache, as every later run will
         start = time.perf_counter() - started
-        verdict = Verdict(eager, _seconds(learner, batch), start)
+        verdict = Verdict(eager, _seconds(learner, batches), start)
         if verdict.compiled >= eager:
             learner.compile_steps(False)
         print(f"an update takes {1e3 * eager:.1f} ms, compiled {1e3 * verdict.compiled:.1f} ms", file=sys.stderr)
@@ -88,13 +88,13 @@ def _measure(learner: Learner, batch: Batch, eager: float, place: Path) -> None:
         files.write(place, json.dumps(verdict._asdict()).encode())
 
 
-def _compile(learner: Learner, batch: Batch) -> None:
+def _compile(learner: Learner, batches: list[Batch]) -> None:
     """Compile the steps and run each once, so that whatever fails fails here: UserError, and the steps are as before."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(CACHE / "inductor"))
     try:
         learner.compile_steps(True)
         with _undone(learner):
-            _run(learner, batch, WARM_UP)
+            _run(learner, batches, WARM_UP)
     except Exception as error:  # of the compiler's many
         learner.compile_steps(False)
         reason = next(iter(str(error).splitlines()), type(error).__name__)
@@ -111,39 +111,43 @@ def _undone(learner: Learner) -> Generator[None]:
         learner.load_state_dict(before)
 
 
-def _run(learner: Learner, batch: Batch, updates: int) -> None:
-    """Update on a made-up batch."""
-    generator = torch.Generator(batch.latent.device).manual_seed(0)
-    for _ in range(updates):
-        learner.update(batch, generator)
+def _run(learner: Learner, batches: list[Batch], updates: int) -> int:
+    """At least so many updates, on made-up batches, as many a call as in training; returns how many."""
+    generator = torch.Generator(batches[0].latent.device).manual_seed(0)
+    calls = -(-updates // len(batches))
+    for _ in range(calls):
+        learner.learn(batches, generator)
+    return calls * len(batches)
 
 
-def _seconds(learner: Learner, batch: Batch) -> float:
-    """What an update takes: the best of five turns of ten."""
+def _seconds(learner: Learner, batches: list[Batch]) -> float:
+    """What an update takes: the best of five turns of ten or more."""
     best = float("inf")
     with _undone(learner):
-        _run(learner, batch, WARM_UP)
+        _run(learner, batches, WARM_UP)
         for _ in range(5):
             start = time.perf_counter()
-            _run(learner, batch, 10)
-            if batch.latent.is_cuda:
+            done = _run(learner, batches, 10)
+            if batches[0].latent.is_cuda:
                 torch.cuda.synchronize()
-            best = min(best, (time.perf_counter() - start) / 10)
+            best = min(best, (time.perf_counter() - start) / done)
     return best
 
 
-def _batch(count: int, latent_dim: int, action_dim: int, device: torch.device) -> Batch:
+def _batch(agent: RIG) -> Batch:
     """Made-up transitions."""
+    count, device = agent.batch, agent.generator.device
     generator = torch.Generator(device).manual_seed(0)
-    latent, goal, after = torch.randn((3, count, latent_dim), generator=generator, device=device)
-    action = torch.rand((count, action_dim), generator=generator, device=device) * 2 - 1
+    latent, goal, after = torch.randn((3, count, agent.frame.dim), generator=generator, device=device)
+    action = torch.rand((count, agent.env.action_dim), generator=generator, device=device) * 2 - 1
     return Batch(latent, goal, action, -(after - goal).norm(dim=1), after, torch.ones(count, device=device))
 
 
-def _key(learner: Learner, batch: Batch) -> str:
+def _key(learner: Learner, batches: list[Batch]) -> str:
     """What the verdict depends on."""
+    batch = batches[0]
     device = torch.cuda.get_device_name() if batch.latent.is_cuda else torch.backends.cpu.get_cpu_capability()
     shapes = [tuple(value.shape) for value in learner.state_dict().values()]
-    facts = (type(learner).__name__, learner.config, shapes, tuple(batch.latent.shape), device)
+    facts = (type(learner).__name__, learner.config, shapes, tuple(batch.latent.shape), len(batches), device)
     return hashlib.sha256(repr((*facts, torch.__version__, torch.get_num_threads())).encode()).hexdigest()[:24]
 

@@ -76,8 +76,9 @@ def profile(config: RunConfig, steps: int, trace: Path | None) -> int:
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         agent = warmed_agent(config, steps)
+        updates = agent.updates_per_step * agent.env.num_envs
         with agent.learner.as_written():
-            flops = {"update": _flops(lambda: agent.learn(1)), "encode": _flops(lambda: _encode_one(agent))}
+            flops = {"update": _flops(lambda: agent.learn(updates)) / updates, "encode": _flops(lambda: _encode_one(agent))}
         clock = Clock(agent.generator.device)
         with Log(Path(folder)) as log:
             overlapped = _overlapped(agent, log, steps)
@@ -147,7 +148,7 @@ def _watch(clock: Clock, agent: RIG, log: Log) -> None:
     for owner, method, part in (
         (agent.learner, "act", "act"), (env, "step", "physics"), (env, "reset", "physics"),
         (agent.encoder, "encode", "encode"), (agent, "imagine", "imagine"), (agent.replay, "begin", "store"),
-        (agent.replay, "append", "store"), (agent.replay, "sample", "sample"), (agent.learner, "update", "update"),
+        (agent.replay, "append", "store"), (agent.replay, "sample", "sample"), (agent.learner, "learn", "update"),
         (log, "scalars", "log"),
     ):  # fmt: skip
         clock.watch(owner, method, part)
@@ -188,17 +189,18 @@ def _report(config: RunConfig, agent: RIG, clock: Clock, steps: int, flops: dict
         f"{names}: {steps:,} env steps in {total:.2f} s, {steps / total:,.1f} a second, on {where}",
         f"{'part':10s}{'share':>7s}{'calls':>8s}{'ms a call':>11s}{'calls/s of it':>15s}",
     ]
-    peak = peak_flops(device)
+    peak, times = peak_flops(device), {"update": agent.updates_per_step * agent.env.num_envs}
     for part in PARTS:
         own = [span.own for span in clock.spans if span.part == part]
         if own:
-            each = sum(own) / len(own)
-            lines.append(f"{part:10s}{sum(own) / total:7.1%}{len(own):8,}{1e3 * each:11.3f}{1 / each:15,.0f}")
+            calls = len(own) * times.get(part, 1)
+            each = sum(own) / calls
+            lines.append(f"{part:10s}{sum(own) / total:7.1%}{calls:8,}{1e3 * each:11.3f}{1 / each:15,.0f}")
     lines.append(f"matmul peak of this device, float32: {peak / 1e9:,.0f} GFLOP/s")
     for part, count in flops.items():
         own = [span.own for span in clock.spans if span.part == part]
         if own and count:
-            rate = count * len(own) / sum(own)
+            rate = count * len(own) * times.get(part, 1) / sum(own)
             lines.append(f"{part}: {count / 1e6:,.1f} MFLOP a call, {rate / 1e9:,.1f} GFLOP/s, {rate / peak:.0%} of that peak")
     return "\n".join(lines)
 

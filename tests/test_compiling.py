@@ -84,16 +84,19 @@ def remember(agent: RIG, verdict: Verdict, cache: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", [name for name, entry in LEARNERS.items() if entry.steps])
 def test_compiled_updates_are_the_same(name: str, device: str) -> None:
-    """Ten updates from the same weights: metrics, weights and Adam's memory, and back to the code as written."""
+    """Ten updates from the same weights, one to four a call: metrics, weights, Adam's memory, and back to the code as written."""
     entry: Any = LEARNERS[name]
     settings = {"action": "clip"} if name == "ddpg" else {}
     plain, fast = (entry(entry.Config(hidden=(32, 16), **settings), LATENT, ACTION, draws(0)).to(device) for _ in range(2))
     fast.compile_steps(True)
     generators = [torch.Generator(device).manual_seed(4) for _ in range(2)]
     assert fast.compiled and not plain.compiled
-    for cpu in batches(10):
-        batch = Batch(*(part.to(device) for part in cpu))
-        metrics, others = plain.update(batch, generators[0]), fast.update(batch, generators[1])
+    given = [Batch(*(part.to(device) for part in batch)) for batch in batches(10)]
+    for call in (given[:3], given[3:4], given[4:8], given[8:]):
+        metrics: dict[str, Tensor] = {}
+        for batch in call:
+            metrics |= plain.update(batch, generators[0])
+        others = fast.learn(call, generators[1])
         assert metrics.keys() == others.keys()
         assert_same(others, metrics, 1e-5)
     states = [learner.state_dict() for learner in (fast, plain)]

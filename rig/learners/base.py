@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -48,6 +48,13 @@ class Learner(nn.Module, ABC):
 
         Reading one stops the device until it is computed, and is up to the caller.
         """
+
+    def learn(self, batches: Sequence[Batch], generator: torch.Generator) -> dict[str, Tensor]:
+        """An update with each batch, one after the other; returns what the last of each name was."""
+        metrics: dict[str, Tensor] = {}
+        for batch in batches:
+            metrics |= self.update(batch, generator)
+        return metrics
 
     def inputs(self, latent: Tensor, goal: Tensor) -> Tensor:
         """What actor and critics are given of agent coordinates and goals f32[B, K], or of their features: see `goal_input`."""

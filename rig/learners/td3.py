@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ class TD3(Learner):
     Source: Fujimoto et al. 2018, Algorithm 1; the time limit is no terminal state (Pardo et al. 2018).
     """
 
-    steps = ("critic_step", "actor_step")
+    steps = ("round",)
     trains_trunk = True
     Config = TD3Config
 
@@ -138,17 +138,32 @@ class TD3(Learner):
         polyak_update(self.target_actor, self.actor, self.config.polyak)
         return {"actor_loss": loss.detach()}
 
+    def round(self, batches: Sequence[Batch], noises: Sequence[Tensor], actor: bool) -> dict[str, Tensor]:
+        """A step of the critics with each batch and, where `actor`, one of the actor and all targets with the last."""
+        metrics: dict[str, Tensor] = {}
+        for batch, noise in zip(batches, noises, strict=True):
+            metrics = self.critic_step(batch, noise)
+        return metrics | self.actor_step(batches[-1]) if actor else metrics
+
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """One critic step and, every `actor_every` updates, one actor step with the targets' polyak step."""
-        if self.histogram is not None and not self.updates:
-            self.histogram.fit(batch.reward, self.config.discount)
-        self.begin_anew_where_due(self.updates, generator, keep=("updates", "exploration.", "histogram."))
-        batch = self.shifted(batch, generator)
-        noise = torch.randn(batch.action.shape, generator=generator, device=batch.action.device)
-        metrics = self.critic_step(batch, noise)
-        self.updates += 1
-        if self.updates % self.config.actor_every == 0:
-            metrics |= self.actor_step(batch)
+        return self.learn([batch], generator)
+
+    def learn(self, batches: Sequence[Batch], generator: torch.Generator) -> dict[str, Tensor]:
+        """An update with each batch. All up to an actor step are one call, so that compiled they are one graph."""
+        every, anew, metrics = self.config.actor_every, self.config.reset_every, {}
+        while batches:
+            if self.histogram is not None and not self.updates:
+                self.histogram.fit(batches[0].reward, self.config.discount)
+            self.begin_anew_where_due(self.updates, generator, keep=("updates", "exploration.", "histogram."))
+            until = min(every - self.updates % every, anew - self.updates % anew if anew else every)
+            taken, batches = batches[:until], batches[until:]
+            shifted, noises = [], []
+            for batch in taken:
+                shifted.append(self.shifted(batch, generator))
+                noises.append(torch.randn(batch.action.shape, generator=generator, device=batch.action.device))
+            metrics |= self.round(shifted, noises, len(taken) == every - self.updates % every)
+            self.updates += len(taken)
         return metrics
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:

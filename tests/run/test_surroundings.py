@@ -142,15 +142,15 @@ def broken_from(step: int) -> Callable[..., Any]:
 def test_a_loss_that_is_no_number_stops_the_run_and_says_where_it_began(
     finished: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    run = tmp_path / "run"
+    run, whole = tmp_path / "run", finished("state")
     monkeypatch.setattr(TD3, "critic_loss", broken_from(step))
     line = rig("train", *STATE, f"run_dir={run}").line
     assert line.startswith(f"rig: a loss was not finite from env step {step} on; see {run / 'diagnosis.json'}")
     diagnosis = read(run / "diagnosis.json")
     assert diagnosis["first_bad_step"] == step <= diagnosis["noticed_at_step"] <= step + LOG_EVERY
     assert diagnosis["metrics"]["critic_loss"] == "nan" and "critics.weights.0" in diagnosis["weights_not_finite"]
-    assert checkpoint.steps(run) == [saved for saved in checkpoint.steps(finished("state")) if saved < step]
-    assert differences(everything(run), everything(finished("state"), newest(run))) == []
+    assert checkpoint.steps(run) == [saved for saved in checkpoint.steps(whole) if saved < step]
+    assert differences(everything(run), everything(whole, newest(run))) == []
 
 
 def test_a_learning_rate_that_explodes_stops_the_run(tmp_path: Path) -> None:
@@ -164,16 +164,16 @@ def test_a_learning_rate_that_explodes_stops_the_run(tmp_path: Path) -> None:
 def test_gradients_that_are_no_numbers_stop_the_run_though_the_loss_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    update = TD3.update
+    learn = TD3.learn
 
     def poisoned(learner: TD3, *arguments: Any) -> dict[str, Tensor]:
-        metrics = update(learner, *arguments)
+        metrics = learn(learner, *arguments)
         if learner.updates == 40:
             with torch.no_grad():
                 learner.actor.weights[0].fill_(torch.nan)
         return metrics
 
-    monkeypatch.setattr(TD3, "update", poisoned)
+    monkeypatch.setattr(TD3, "learn", poisoned)
     run = tmp_path / "run"
     line = rig("train", *STATE, "learner.uniform=0", f"run_dir={run}").line  # or a uniform action might hide it
     assert "was not finite from env step 50 on" in line
