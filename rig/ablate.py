@@ -26,11 +26,16 @@ WATCH = 0.5
 
 
 def state_of(folder: Path, steps: int | None = None) -> str:
-    """complete | begun (it can go on) | missing: how far the run in a folder is, of `steps` env steps or its own."""
+    """complete | begun (it can go on) | missing: how far the run in a folder is, of `steps` env steps or its own.
+
+    A run of steps=0 trains an encoder alone, and is complete with its first checkpoint.
+    """
     if (folder / "evaluation.json").is_file():
         short = steps is not None and json.loads((folder / "evaluation.json").read_text())["steps"] < steps
         return "begun" if short else "complete"
-    return "begun" if (folder / "checkpoints" / "last").exists() else "missing"
+    if not (folder / "checkpoints" / "last").exists():
+        return "missing"
+    return "begun" if (load_config(folder).steps if steps is None else steps) else "complete"
 
 
 def ablate(overrides: Sequence[str], jobs: int = 1) -> int:

@@ -251,8 +251,8 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     found = compare(arguments.folders, arguments.by, arguments.metric, arguments.step)
     print(report.as_text(found, arguments.codes))
-    markdown = partial(report.as_markdown, codes=arguments.codes)
-    for file, write in ((arguments.csv, report.as_csv), (arguments.md, markdown), (arguments.tex, report.as_latex)):
+    markdown, latex = (partial(write, codes=arguments.codes) for write in (report.as_markdown, report.as_latex))
+    for file, write in ((arguments.csv, report.as_csv), (arguments.md, markdown), (arguments.tex, latex)):
         if file:
             files.write(file, write(found).encode())
     if arguments.png:

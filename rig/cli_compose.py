@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -108,6 +109,8 @@ def sweep(overrides: Sequence[str], job: Job, announce: bool = True) -> int:
     with _hydra() as loader:
         parsed = _parse(overrides, loader)
         hydras = [item.input_line or "" for item in parsed if _is_hydras(item)]
+        if "hydra/launcher=submitit_slurm" in hydras and shutil.which("srun") is None:
+            raise UserError("hydra/launcher=submitit_slurm: there is no SLURM here; type it where srun is, or leave it out")
         ours = [item for item in parsed if not _is_hydras(item)]
         lines = _lines(ours, loader)
         for combination in _combinations(ours, lines):

@@ -31,6 +31,7 @@ from rig.reuse import Lived, lived, take_encoder
 from rig.run import Schedule, Signals, StopError, keep_freed_memory, train_policy
 from rig.seeing import learn_to_see
 from rig.state import Saver, load_part, load_telling, restore_representation
+from rig.types import Tokens
 
 WORLDS = 50
 """Most worlds that an evaluation steps together."""
@@ -308,11 +309,16 @@ def _picture(config: RunConfig, representation: Representation, folder: Path) ->
 
 
 def _imagine(config: RunConfig, representation: Representation, count: int, path: Path) -> video.Frames:
-    """Write decoded draws from the prior beside as many real frames, and return these."""
-    env = build.make_env(config, config.seed, "evaluate", 1)
-    latent = representation.goals.sample(count, build.generator_of(config, "evaluate"))
-    imagined = representation.encoder.decode(latent).cpu().numpy()
+    """Write decoded draws from the prior beside as many real frames, and return these.
+
+    Where codes are symbols, evenly drawn ones stand at the right: what a prior of symbols must be better than.
+    """
+    env, generator = build.make_env(config, config.seed, "evaluate", 1), build.generator_of(config, "evaluate")
+    encoder, drawn = representation.encoder, [representation.goals.sample(count, generator)]
+    if isinstance(encoder, Tokens):
+        even = torch.randint(encoder.symbols, (count, *encoder.grid), generator=generator, device=generator.device)
+        drawn.append(encoder.embed(even))
     real = env.random_frames(count)
     env.close()
-    video.write_png(path, imagined_sheet(real, imagined))
+    video.write_png(path, imagined_sheet(real, *(representation.encoder.decode(latent).cpu().numpy() for latent in drawn)))
     return real

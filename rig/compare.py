@@ -18,7 +18,10 @@ from rig.log import read_rows
 
 SHORT = {"final_distance": "final_distance_mean", "latent_distance": "latent_distance_mean"}
 """What people type -> the column of progress.csv."""
-HIGHER = ("success", "success_rate", "coverage", "spearman", "r2", "active_units", "gap_p")
+HIGHER = (
+    "success", "success_rate", "coverage", "spearman", "r2", "active_units", "gap_p", "spectrum_gap", "codes_in_use",
+    "perplexity", "effective_share",
+)  # fmt: skip
 """Endings of the metrics of which more is better."""
 ASIDE = ("seed", "run_dir", "steps", "device", "render", "evaluation", "checkpoint", "run", "replay.memory")
 """Settings that tell no experiment from another, and so are not compared by unless that is asked for."""

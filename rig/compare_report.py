@@ -17,7 +17,13 @@ from rig.errors import UserError
 
 WIDE = 20
 """Scores whose largest is so many times the smallest are drawn on a logarithmic scale."""
+LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
+"""Quantiles of all scores at which tables tell the performance profiles."""
 HEAD = ("", "runs", "IQM", "95 % interval", "mean", "median")
+
+
+COUNTS = ("coordinates", "spectrum_gap_after")
+"""What is known of codes and counted, so that a range tells more than a mean."""
 
 
 def describe(comparison: Comparison) -> str:
@@ -43,24 +49,30 @@ def as_markdown(comparison: Comparison, codes: bool = False) -> str:
     return "\n\n".join([describe(comparison), *parts]) + "\n"
 
 
-def as_latex(comparison: Comparison) -> str:
-    """The groups as a LaTeX tabular, with the rules of booktabs."""
-    lines = [[_escaped(cell) for cell in line] for line in ((", ".join(comparison.by), *HEAD[1:]), *_cells(comparison))]
-    body = [" & ".join(line) + r" \\" for line in lines]
-    rules = [r"\begin{tabular}{lrrcrr}", r"\toprule", body[0], r"\midrule", *body[1:], r"\bottomrule", r"\end{tabular}"]
-    return "\n".join([f"% {describe(comparison)}", *rules]) + "\n"
+def as_latex(comparison: Comparison, codes: bool = False) -> str:
+    """The same as LaTeX tabulars, with the rules of booktabs."""
+    parts = _parts(comparison, ", ".join(comparison.by), codes)
+    lines = [_tabular(part) if isinstance(part, list) else f"\n% {part}" for part in parts]
+    return "\n".join([f"% {describe(comparison)}", *lines]) + "\n"
 
 
 def as_csv(comparison: Comparison) -> str:
-    """One line a group: its figures in full, and the probability that it is better than each other group."""
-    rows, chance = summarise(comparison), improvements(comparison)
+    """One line a group: its figures in full, the probability that it is better than each other group, and its profile.
+
+    Each probability and share with the ends of its 95 % interval in the two columns after it.
+    """
+    rows, chance, levels = summarise(comparison), improvements(comparison), _levels(comparison)
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     others = [row.group for row in rows]
-    writer.writerow(["metric", "step", "tasks", *Row._fields, *(f"better than {other}" for other in others)])
+    found = [*(f"better than {other}" for other in others), *(f"share {_side(comparison)} {level:.4g}" for level in levels)]
+    ended = [f"{name}{end}" for name in found for end in ("", " low", " high")]
+    writer.writerow(["metric", "step", "tasks", *Row._fields, *ended])
     for row in rows:
-        better = [chance[row.group, other][0] if other != row.group else "" for other in others]
-        writer.writerow([comparison.metric, comparison.step, " ".join(comparison.tasks), *row, *better])
+        better = [chance.get((row.group, other), ("", "", "")) for other in others]
+        shares = zip(*_profile(comparison, row.group, levels), strict=True)
+        cells = [cell for three in (*better, *shares) for cell in three]
+        writer.writerow([comparison.metric, comparison.step, " ".join(comparison.tasks), *row, *cells])
     return text.getvalue()
 
 
@@ -81,7 +93,6 @@ def plot(comparison: Comparison, out: Path) -> None:
         thresholds = np.geomspace(0.9 * every.min(), 1.1 * every.max(), 300)
     else:
         thresholds = np.linspace(every.min() - margin, every.max() + margin, 300)
-    sign = -1 if comparison.lower_is_better else 1
     for place, row in enumerate(summarise(comparison)):
         style = ("-", "--", ":")[place // 10 % 3]  # there are ten colours
         curve = comparison.curves[row.group]
@@ -89,11 +100,12 @@ def plot(comparison: Comparison, out: Path) -> None:
         (line,) = left.plot(list(curve), [stats.iqm(scores) for scores in curve.values()], style, label=label)
         band = np.array([stats.iqm_interval(scores, np.random.default_rng(0)) for scores in curve.values()])
         left.fill_between(list(curve), band[:, 0], band[:, 1], alpha=0.15, color=line.get_color())
-        signed = [sign * task for task in comparison.groups[row.group]]
-        right.plot(thresholds, stats.profile(signed, sign * thresholds), style, color=line.get_color(), drawstyle="steps-post")
+        share, low, high = _profile(comparison, row.group, thresholds)
+        right.plot(thresholds, share, style, color=line.get_color(), drawstyle="steps-post")
+        right.fill_between(thresholds, low, high, alpha=0.15, color=line.get_color(), step="post")
     what = comparison.metric.replace("_", " ") + (" / doing nothing's" if comparison.relative else "")
     left.set(xlabel="env steps", ylabel=what, title=", ".join(comparison.tasks))
-    right.set(xlabel=f"{what} at step {comparison.step}", ylabel=f"share of runs {'below' if sign < 0 else 'above'}")
+    right.set(xlabel=f"{what} at step {comparison.step}", ylabel=f"share of runs {_side(comparison)}")
     right.set_ylim(-0.02, 1.02)
     if logarithmic:
         left.set_yscale("log")
@@ -108,6 +120,24 @@ def plot(comparison: Comparison, out: Path) -> None:
     figure.savefig(picture, dpi=110, format="png")
     plt.close(figure)
     files.write(out, picture.getvalue())
+
+
+def _side(comparison: Comparison) -> str:
+    """Where of a threshold a good run is."""
+    return "below" if comparison.lower_is_better else "above"
+
+
+def _levels(comparison: Comparison) -> np.ndarray:
+    """The scores f64[T] at which profiles are told in tables: quantiles of all runs'."""
+    return np.unique(np.quantile(np.concatenate([task for scores in comparison.groups.values() for task in scores]), LEVELS))
+
+
+def _profile(comparison: Comparison, group: str, thresholds: np.ndarray) -> np.ndarray:
+    """The share of a group's runs that are better than each threshold f64[T], and the ends of its 95 % interval: f64[3, T]."""
+    sign = -1 if comparison.lower_is_better else 1
+    signed = [sign * task for task in comparison.groups[group]]
+    band = stats.profile_interval(signed, sign * thresholds, np.random.default_rng(0))
+    return np.stack([stats.profile(signed, sign * thresholds), *band])
 
 
 def _interval(row: Row) -> str:
@@ -143,10 +173,23 @@ def _parts(comparison: Comparison, corner: str, codes: bool) -> list[str | list[
     parts: list[str | list[tuple[str, ...]]] = [[(corner, *HEAD[1:]), *_cells(comparison)]]
     if chances := _chances(comparison):
         parts += ["probability that a run of the row is better than one of the column (95 % interval)", chances]
+    if not all(math.isnan(row.low) for row in summarise(comparison)):  # of single runs it tells no more than the first table
+        parts += [f"share of runs {_side(comparison)} each of these scores (95 % interval)", _profiles(comparison)]
     for task in comparison.tasks if codes else ():
         what = f"what agents see of {task}: R² by which their coordinates tell each number of the state"
         parts += [what, _codes(comparison, task)]
     return parts
+
+
+def _profiles(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Head and rows of the table of performance profiles."""
+    levels, rows = _levels(comparison), summarise(comparison)
+
+    def cell(row: Row, share: float, low: float, high: float) -> str:
+        return f"{share:.2f}" if math.isnan(row.low) else f"{share:.2f} ({low:.2f} – {high:.2f})"
+
+    lines = [(row.group, *(cell(row, *three) for three in _profile(comparison, row.group, levels).T)) for row in rows]
+    return [("", *(f"{level:.4g}" for level in levels)), *lines]
 
 
 def _codes(comparison: Comparison, task: str) -> list[tuple[str, ...]]:
@@ -160,7 +203,8 @@ def _codes(comparison: Comparison, task: str) -> list[tuple[str, ...]]:
     numbers = {name: name.split(".")[1] for name in found if re.fullmatch(r"frame\..+\.r2", name)}
     if not numbers:
         raise UserError(f"--codes: no run of {task} measured its code; evaluation.probe_states=4000 does")
-    measured = {"coordinates": "coordinates", **numbers, "near_spearman": "rank correlation, near", "goal_gap": "goal gap"}
+    gap = {"spectrum_gap": "widest gap ×", "spectrum_gap_after": "after"}
+    measured = {"coordinates": "coordinates", **gap, **numbers, "near_spearman": "rank correlation, near", "goal_gap": "goal gap"}
 
     def known(rows: Sequence[Mapping[str, str]], name: str) -> list[float]:
         return [float(row[name]) for row in rows if name in row]
@@ -169,7 +213,7 @@ def _codes(comparison: Comparison, task: str) -> list[tuple[str, ...]]:
         if not values:
             return "–"
         ends = dict.fromkeys((min(values), max(values)))
-        return "–".join(f"{end:.0f}" for end in ends) if name == "coordinates" else f"{np.mean(values):.2f}"
+        return "–".join(f"{end:.0f}" for end in ends) if name in COUNTS else f"{np.mean(values):.2f}"
 
     score = {group: stats.iqm([np.array(known(rows, column))]) for group, rows in every.items()}
     lines = [
@@ -189,9 +233,15 @@ def _columns(table: Sequence[Sequence[str]]) -> str:
     return "\n".join(map(line, table))
 
 
+def _tabular(table: Sequence[Sequence[str]]) -> str:
+    head, *body = (" & ".join(map(_escaped, line)) + r" \\" for line in table)
+    begin = rf"\begin{{tabular}}{{l{'r' * (len(table[0]) - 1)}}}"
+    return "\n".join([begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"])
+
+
 def _ruled(table: Sequence[Sequence[str]], rule: str) -> list[Sequence[str]]:
     return [table[0], [rule] * len(table[0]), *table[1:]]
 
 
 def _escaped(text: str) -> str:
-    return text.replace("_", r"\_").replace("%", r"\%").replace(" – ", "--")
+    return text.replace("_", r"\_").replace("%", r"\%").replace(" – ", "--").replace("×", r"$\times$")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 
 from rig.encoders.base import Encoder
 from rig.evaluate import Rollouts
+from rig.goals.frame import widest_gap
 from rig.video import GAP, Frames, beside, enlarge, grid
 
 FILMED = 6
@@ -34,10 +34,12 @@ def rollout_film(rollouts: Rollouts, encoder: Encoder, device: torch.device) -> 
     return enlarge(np.concatenate(episodes), 3)
 
 
-def imagined_sheet(real: Frames, imagined: Frames) -> Frames:
-    """Picture u8[H, W, 3]: real frames on the left, decoded draws from the prior on the right, as many of each."""
+def imagined_sheet(real: Frames, *imagined: Frames) -> Frames:
+    """Picture u8[H, W, 3]: real frames on the left, as many decoded draws of each prior to their right."""
     columns = max(1, math.isqrt(len(real)))
-    return enlarge(beside([grid(real, columns), np.full_like(grid(real, columns)[:, :4], 255), grid(imagined, columns)]), 3)
+    white = np.full_like(grid(real, columns)[:, :4], 255)
+    panels = [panel for frames in imagined for panel in (white, grid(frames, columns))]
+    return enlarge(beside([grid(real, columns), *panels]), 3)
 
 
 def interpolated_sheet(real: Frames, encoder: Encoder, device: torch.device) -> Frames:
@@ -119,11 +121,9 @@ def describe_frame(spectrum: torch.Tensor, weight: torch.Tensor, r2: Sequence[tu
     label = "slowness" if name == "slow" else "variance"
     shown = [f"{v:.3g}" for v in values[:SHOWN]] + (["…"] if len(values) > SHOWN else [])
     lines.append(f"  {label} {' '.join(shown)}")
-    ordered = sorted(values)
-    ratios = [b / max(a, 1e-12) for a, b in pairwise(ordered)]
-    if ratios:
-        widest = max(range(len(ratios)), key=ratios.__getitem__)
-        lines.append(f"  widest gap ×{ratios[widest]:.1f} between {ordered[widest]:.3g} and {ordered[widest + 1]:.3g}")
+    if len(values) > 1:
+        ordered, (ratio, after) = sorted(values), widest_gap(spectrum)
+        lines.append(f"  widest gap ×{ratio:.1f} between {ordered[after - 1]:.3g} and {ordered[after]:.3g}")
     if name == "slow":
         lines.append(f"  reward weights {' '.join(f'{float(w):.2f}' for w in weight)}")
     if r2:

@@ -14,6 +14,7 @@ from rig.build import Representation
 from rig.config import RunConfig
 from rig.diagnose import distance_agreement, drawn, moving_pixels, two_sample_gap
 from rig.encoders.base import in_chunks
+from rig.goals.frame import widest_gap
 from rig.log import Bar
 from rig.probe import linear_r2, probe
 from rig.report import describe_code, describe_frame
@@ -92,6 +93,8 @@ def measure(
         moving = moving_pixels(observed[some], in_chunks(encoder.decode, latent[some]))
         if moving is not None:
             found |= {"moving_r2": moving.r2, "moving_share": moving.share}
+    if len(frame.spectrum) > 1:
+        found |= widest_gap(frame.spectrum)._asdict()
     found |= _hold_against_prior(config.evaluation.probe_states, representation, represented, generator)
     print(describe_code({**represented.metrics, **found}, encoder.latent_dim), file=sys.stderr)
     return found

@@ -59,6 +59,19 @@ def profile(scores: Scores, thresholds: np.ndarray) -> np.ndarray:
     return np.stack(shares).mean(0)
 
 
+def profile_interval(scores: Scores, thresholds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """95 % percentile interval f64[2, T] of `profile` at each threshold: runs are drawn with replacement within each task.
+
+    Source: Agarwal et al. 2021, section 4.2, pointwise confidence bands.
+    """
+    drawn = np.zeros((REPEATS, len(thresholds)))
+    for task in scores:
+        often = rng.multinomial(len(task), np.full(len(task), 1 / len(task)), REPEATS) / len(task)
+        drawn += often @ (task[:, None] > thresholds) / len(scores)
+    tail = 50 * (1 - COVERED)
+    return np.percentile(drawn, [tail, 100 - tail], axis=0)
+
+
 def _trimmed_mean(values: np.ndarray) -> np.ndarray:
     """Mean f64[R] of rows f64[R, N] without floor(N / 4) values at either end."""
     cut = values.shape[1] // 4

@@ -138,14 +138,22 @@ def test_it_prints_and_writes_tables_and_a_picture(grid: Path, capsys: pytest.Ca
     assert lines[0] == "reach: final_distance at step 20; lower is better"
     assert lines[1].split() == ["runs", "IQM", "95", "%", "interval", "mean", "median"]
     assert lines[2].split() == ["spatial_vae", "3", "0.06", "0.05", "–", "0.07", "0.06", "0.06"]
-    assert lines[-3].split() == ["1", "2"] and lines[-2].split()[:4] == ["1", "spatial_vae", "–", "1.00"]
-    assert lines[-1].split()[:4] == ["2", "beta_vae", "0.00", "(0.00"]
+    assert lines[6].split() == ["1", "2"] and lines[7].split()[:4] == ["1", "spatial_vae", "–", "1.00"]
+    assert lines[8].split()[:4] == ["2", "beta_vae", "0.00", "(0.00"]
+    assert lines[10] == "share of runs below each of these scores (95 % interval)"
+    assert lines[11].split() == ["0.055", "0.0625", "0.085", "0.1075", "0.115"]
+    assert lines[12].split()[:5] == ["spatial_vae", "0.33", "(0.00", "–", "1.00)"] and lines[12].split()[9] == "1.00"
+    assert lines[13].split()[:5] == ["beta_vae", "0.00", "(0.00", "–", "0.00)"]
     with outputs["csv"].open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["group"] for row in rows] == ["spatial_vae", "beta_vae"] and float(rows[1]["iqm"]) == pytest.approx(0.11)
     assert (rows[0]["better than beta_vae"], rows[0]["better than spatial_vae"]) == ("1.0", "")
+    assert rows[1]["better than spatial_vae high"] == "0.0" and float(rows[0]["share below 0.055 high"]) == 1
+    shares = [float(row[f"share below {level}"]) for row, level in zip(rows, ("0.055", "0.1075"), strict=True)]
+    assert shares == pytest.approx([1 / 3, 1 / 3])
     assert "| spatial_vae | 3 | 0.06 | 0.05 – 0.07 | 0.06 | 0.06 |" in outputs["md"].read_text()
-    assert r"spatial\_vae & 3 & 0.06 & 0.05--0.07 & 0.06 & 0.06 \\" in outputs["tex"].read_text()
+    latex = outputs["tex"].read_text()
+    assert r"spatial\_vae & 3 & 0.06 & 0.05--0.07 & 0.06 & 0.06 \\" in latex and latex.count(r"\begin{tabular}") == 3
     assert outputs["png"].read_bytes().startswith(b"\x89PNG")
 
 
@@ -158,16 +166,17 @@ def test_what_agents_see_stands_beside_how_they_end_task_by_task(grid: Path, cap
                     run = a_run(grid / f"push_{encoder}{seed}", {STEPS: 0.1}, seed=seed, encoder=encoder, task=task)
                 told = {name: {"r2": r2 + 0.03 * seed} for name in names}
                 seen = {"frame": told, "coordinates": 2 + seed, "near_spearman": 0.7, "probe": {"hand_x": {"r2": 1.0}}}
+                seen["spectrum_gap"] = 3.5 + seed
                 (run / "encoder.json").write_text(json.dumps(seen))
     assert main(["compare", str(grid), "--codes", "--md", str(grid / "t.md")]) == 0
     push, reach = capsys.readouterr().out.split("what agents see of ")[1:]
     assert push.splitlines()[0] == "push: R² by which their coordinates tell each number of the state"
-    heads = ["coordinates", "puck_x", "rank", "correlation,", "near", "goal", "gap", "final_distance"]
-    assert push.splitlines()[1].split() == heads
+    heads = "coordinates  widest gap ×  after  puck_x  rank correlation, near  goal gap  final_distance"
+    assert push.splitlines()[1].split() == heads.split()
     best, other = (line.split() for line in reach.splitlines()[2:4])
-    assert best == ["spatial_vae", "2–4", "0.93", "0.93", "0.70", "–", "0.06"]
-    assert other == ["beta_vae", "2–4", "0.53", "0.53", "0.70", "–", "0.11"]
-    assert "| spatial_vae | 2–4 | 0.93 | 0.93 | 0.70 | – | 0.06 |" in (grid / "t.md").read_text()
+    assert best == ["spatial_vae", "2–4", "4.50", "–", "0.93", "0.93", "0.70", "–", "0.06"]
+    assert other == ["beta_vae", "2–4", "4.50", "–", "0.53", "0.53", "0.70", "–", "0.11"]
+    assert "| spatial_vae | 2–4 | 4.50 | – | 0.93 | 0.93 | 0.70 | – | 0.06 |" in (grid / "t.md").read_text()
     (grid / "s0" / "encoder.json").unlink()
     assert main(["compare", str(grid), "--codes"]) == 0  # what is known of the others is still said
     for run in grid.glob("*/encoder.json"):

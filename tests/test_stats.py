@@ -53,6 +53,14 @@ def test_the_probability_of_improvement_is_a_half_between_equals() -> None:
     assert low < 0.5 < high and high - low == pytest.approx(0.25, abs=0.05) and 0.3 < share < 0.7
 
 
+def test_a_profiles_interval_is_that_of_a_share() -> None:
+    """Of 40 runs a share of .5 strays by .079, so that the interval is about 1.96 times that to either side."""
+    low, high = stats.profile_interval([np.arange(40.0)], np.array([-1.0, 19.5, 99.0]), seeded(0))
+    assert low.tolist() == pytest.approx([1, 0.345, 0], abs=0.03) and high.tolist() == pytest.approx([1, 0.655, 0], abs=0.03)
+    one, other = stats.profile_interval([np.array([1.0, 1.0]), np.array([0.0])], np.array([0.5]), seeded(0))
+    assert (one, other) == (0.5, 0.5), "runs are drawn within their task"
+
+
 def test_a_profile_is_the_share_of_runs_above() -> None:
     scores = [np.array([1.0, 2.0, 3.0]), np.array([2.0])]
     found = stats.profile(scores, np.array([0.0, 1.0, 2.0, 3.0]))

@@ -40,6 +40,7 @@ class Dataset(GoalSampler):
         super().__init__()
         self.config = config
         self.kept = Visited(VisitedConfig(codes=config.codes), latent_dim)
+        self.has_density = self.kept.has_density
 
     def attach(self, encoder: Coder, observed_shape: tuple[int, ...]) -> None:
         """See GoalSampler. Raises ValueError where the encoder reads no pictures."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rig.goals.base import GoalSampler
 from rig.goals.gaussian import cholesky_factor, moments, shares
 from rig.nets import Adam, initialise
-from rig.types import Report, silent
+from rig.types import Report, need_covariance, silent
 
 BATCH = 256
 """Codes that a gradient step sees."""
@@ -59,7 +59,7 @@ class Coupling(nn.Module):
 class Flow(GoalSampler):
     """Affine couplings that turn whitened codes into N(0, I): a density of any shape, drawn from as easily as a Gaussian.
 
-    Source: Dinh et al. 2017 (Real NVP, arXiv:1605.08803), eq. 6-8.
+    Raises ValueError for codes of more than 2,048 numbers. Source: Dinh et al. 2017 (Real NVP, arXiv:1605.08803), eq. 6-8.
     """
 
     Config = FlowConfig
@@ -67,6 +67,7 @@ class Flow(GoalSampler):
     cholesky: Tensor
 
     def __init__(self, config: FlowConfig, latent_dim: int) -> None:
+        need_covariance(latent_dim, "goals=visited")
         super().__init__()
         self.config = config
         self.register_buffer("mean", torch.zeros(latent_dim))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,22 @@ class SlowConfig:
     weight_power: float = 0.0  # reward weight of a feature ∝ slowness without noise^-power, mean 1; 0: all alike
     keep: int = 0  # features kept; 0: those that the others cannot be predicted from
     ridge: float = 1e-3  # variance below which a direction of the codes is dead and counts as noise; added to every other's
+
+
+class SpectrumGap(NamedTuple):
+    """Where a latent frame's spectrum has its widest gap, which the state should lie on one side of."""
+
+    spectrum_gap: float
+    """The larger of the two neighbours over the smaller."""
+    spectrum_gap_after: int
+    """How many coordinates lie below it: of the slow frame, those that change least; of others, those that vary least."""
+
+
+def widest_gap(spectrum: Tensor) -> SpectrumGap:
+    """The widest gap between neighbours of a spectrum f32[D], D > 1, in any order."""
+    ordered = spectrum.double().sort().values.clamp(min=1e-12)
+    ratio, place = (ordered[1:] / ordered[:-1]).max(0)
+    return SpectrumGap(float(ratio), int(place) + 1)
 
 
 FrameConfig = IdentityConfig | StandardisedConfig | WhitenedConfig | SlowConfig

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rig.rewards.base import Centred, Reward
-from rig.types import Coordinates, Density, Picturer
+from rig.types import WIDEST, Coordinates, Density, Picturer
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class LogProb(Centred):
     def attach(self, encoder: Picturer, goals: Density, frame: Coordinates) -> None:
         """See Reward. Raises ValueError where the sampler has no density."""
         if not goals.has_density:
-            raise ValueError("it needs a density of codes, and this sampler has none; try goals=gaussian_full")
+            instead = "goals=gaussian_full" if frame.dim <= WIDEST else "reward=latent_distance"
+            raise ValueError(f"it needs a density of codes, and this sampler has none; try {instead}")
         self.parts = (goals, frame)
 
     def forward(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:

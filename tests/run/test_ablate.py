@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,6 +45,27 @@ def test_a_grid_goes_on_where_it_was_and_past_what_fails(tmp_path: Path) -> None
     for typed, held in others.items():
         with pytest.raises(UserError, match=f"seed=1 holds a run with {re.escape(held)}; choose another run_dir"):
             train_in_process(compose([*STATE, *typed.split(), f"run_dir={runs / 'seed=1'}"]), ())
+
+
+def test_a_grid_of_encoders_alone_is_complete_without_an_evaluation(tmp_path: Path) -> None:
+    grid = ["ablate", *STATE, "seed=0,1", f"run_dir={tmp_path / 'grid'}", "steps=0"]
+    said = rig(*grid)
+    assert said.code == 0 and said.out.splitlines()[-1].startswith("all 2 runs are complete")
+    assert rig(*grid).out.splitlines()[:2] == ["seed=0: complete already", "seed=1: complete already"]
+    assert state_of(tmp_path / "grid" / "seed=0", 40) == "begun"
+
+
+def test_a_grid_goes_to_a_cluster(tmp_path: Path) -> None:
+    grid = ["ablate", *STATE, "seed=0,1", f"run_dir={tmp_path / 'grid'}", "steps=40"]
+    said = rig(*grid, "hydra/launcher=submitit_local")  # SLURM's launcher, but that each job is a process here
+    assert said.code == 0 and said.out.splitlines()[-1].startswith("all 2 runs are complete")
+
+
+@pytest.mark.skipif(shutil.which("srun") is not None, reason="here is SLURM")
+@pytest.mark.parametrize("command", [["ablate"], ["train", "-m"]])
+def test_a_cluster_that_is_not_there_is_said_before_anything_is_made(tmp_path: Path, command: list[str]) -> None:
+    said = rig(*command, *STATE, "seed=0,1", "hydra/launcher=submitit_slurm", f"run_dir={tmp_path / 'grid'}")
+    assert said.line.startswith("rig: hydra/launcher=submitit_slurm: there is no SLURM here") and not (tmp_path / "grid").exists()
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ BASE = compose(TINY)
 SIDES = {"world_models": 64}
 """Encoder -> the only side of a picture that it takes."""
 OF_COVARIANCE = (
-    "gaussian", "gaussian_full", "gaussian_kl", "standard_normal", "mixture", "slow", "whitened", "mahalanobis", "log_prob",
+    "gaussian", "gaussian_full", "gaussian_kl", "standard_normal", "mixture", "flow", "slow", "whitened", "mahalanobis",
+    "log_prob",
 )  # fmt: skip
 """Priors and frames, and rewards with the prior that is left, that are refused to codes as long as a picture."""
 QUICK = {"steps": 3, "codes": 64}
