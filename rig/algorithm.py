@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -233,7 +232,8 @@ class RIG:
     def act(self) -> Tensor:
         """l. 7: actions f32[N, A] with exploration noise; by the exploration policy at first, and late in episodes if so set."""
         rows, step, after = self.replay.open_rows, self.replay.step, self.exploration.after
-        if self.steps < self.random_steps or 0 < after <= step:
+        starting = self.steps < self.random_steps and self.exploration.start == "random"
+        if starting or 0 < after <= step:
             last = None if step in (0, after) else self.replay.action[rows, step - 1]
             return explore(last, self.replay.action[rows, 0], self.hold, self.generator)
         return self.learner.act(self.replay.latent[rows, step], self.replay.goal[rows], self.generator)
@@ -277,7 +277,7 @@ class RIG:
             total = torch.where(step < sample.steps, sooner, total)
         return total
 
-    def last_return(self) -> np.ndarray | None:
+    def last_return(self) -> Tensor | None:
         """Undiscounted returns f32[N] of the open episodes so far, towards the goals that they were given.
 
         None with a reward that reads the state, which those goals have not.
@@ -288,4 +288,4 @@ class RIG:
         reached = self.replay.latent[rows, 1 : self.replay.step + 1]
         goal = self.replay.goal[rows, None].expand_as(reached)
         rewards = self.reward(reached.flatten(0, 1), goal.flatten(0, 1), self.frame.weight)
-        return rewards.unflatten(0, reached.shape[:2]).sum(1).cpu().numpy()
+        return rewards.unflatten(0, reached.shape[:2]).sum(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from rig import files
+from rig import files, nets
 from rig.algorithm import RIG
 from rig.errors import UserError
 from rig.learners.base import Learner
@@ -148,6 +149,7 @@ def _key(learner: Learner, batches: list[Batch]) -> str:
     batch = batches[0]
     device = torch.cuda.get_device_name() if batch.latent.is_cuda else torch.backends.cpu.get_cpu_capability()
     shapes = [tuple(value.shape) for value in learner.state_dict().values()]
-    facts = (type(learner).__name__, learner.config, shapes, tuple(batch.latent.shape), len(batches), device)
+    code = [Path(inspect.getfile(part)).read_bytes() for part in (type(learner), nets)]  # a rewrite may be faster or slower
+    facts = (type(learner).__name__, code, learner.config, shapes, tuple(batch.latent.shape), len(batches), device)
     return hashlib.sha256(repr((*facts, torch.__version__, torch.get_num_threads())).encode()).hexdigest()[:24]
 

@@ -100,6 +100,7 @@ RANGES: dict[str, Range] = {
     "relabel.keep": SHARE,
     "relabel.imagined": SHARE,
     "relabel.future": SHARE,
+    "relabel.visited": SHARE,
     "relabel.exchange": SHARE,
     "reward.scale": POSITIVE,
     "reward.quantile": SHARE,
@@ -132,6 +133,7 @@ EXCEPTIONS = {("pretrained", "encoder.latent_dim"): COUNT_OR_NONE}
 OPTIONS: dict[str, tuple[str, ...]] = {
     "task.camera": ("own", *CAMERAS),
     "collect.reset": ("start", "random"),
+    "explore.start": ("random", "goals"),
     "explore.goals": ("imagined", "frontier"),
     "skew.density": ("frame", "coordinates"),
     "encoder.posterior": ("diagonal", "full"),
@@ -156,6 +158,10 @@ HALVINGS = {"spatial_vae": 2}
 
 SIDES = {"world_models": 64}
 """Encoder -> the only side of a picture that its layers fit; likewise."""
+
+
+OF_COMPONENTS = ("random_conv", "pretrained")
+"""Encoders whose codes are principal components of frames."""
 
 
 def check(config: RunConfig) -> RunConfig:
@@ -205,6 +211,12 @@ def _check_fit(config: RunConfig) -> None:
             f"replay.capacity must hold an episode of every world, task.horizon times num_envs = {needed}, "
             f"got {config.replay.capacity}; try replay.capacity={needed * 10}"
         )
+    components = _get(config, "encoder.latent_dim") if config.encoder.name in OF_COMPONENTS else 0
+    if components >= config.collect.frames:
+        raise UserError(
+            f"encoder.latent_dim={components} components need more frames than that, got collect.frames={config.collect.frames}; "
+            f"try collect.frames={10 * components}"
+        )
     _check_shares(config.relabel)
     if config.relabel.exchange and config.n_step > 1:
         raise UserError(f"relabel.exchange is of single steps, got n_step={config.n_step}; try n_step=1")
@@ -225,11 +237,11 @@ def _check_gym(task: GymTaskConfig, collect_reset: str) -> None:
 
 def _check_shares(relabel: Any) -> None:
     """The shares of relabelled goals must add to one."""
-    keep, total = relabel.keep, relabel.keep + relabel.imagined + relabel.future
+    keep, total = relabel.keep, relabel.keep + relabel.imagined + relabel.future + relabel.visited
     if abs(total - 1) > 1e-6:
         rest = round(1 - total + keep, 9)
         hint = f"; try relabel.keep={rest:g}" if 0 <= rest <= 1 else "; try 0.2, 0.5 and 0.3"
-        raise UserError(f"relabel shares keep + imagined + future must add to 1, got {total:g}{hint}")
+        raise UserError(f"relabel shares keep + imagined + future + visited must add to 1, got {total:g}{hint}")
 
 
 def _get(config: Any, path: str) -> Any:

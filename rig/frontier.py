@@ -20,6 +20,7 @@ class ExploreConfig:
     """What the agent does to see more than its imagined goals would show it."""
 
     goals: str = "imagined"  # what its episodes go for: imagined: draws from the prior | frontier: visited codes where few are
+    start: str = "random"  # the first random_steps: random: held random actions | goals: the policy's own, towards its goals
     after: int = 0  # env steps of an episode after which it acts at random; 0: never [Pitis et al. 2020: once it is there]
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from rig import build, files
@@ -19,7 +20,10 @@ from rig.compiling import choose
 from rig.config import ReuseConfig, RunConfig
 from rig.errors import UserError
 from rig.log import Log
-from rig.run import LOG_EVERY, FiniteWatch, fetched, keep_freed_memory
+from rig.nets import trains_in_bfloat16
+from rig.roofline import Work, limits
+from rig.run import LOG_EVERY, FiniteWatch, keep_freed_memory
+from rig.tensors import fetched
 from rig.types import silent
 
 
@@ -76,16 +80,14 @@ def profile(config: RunConfig, steps: int, trace: Path | None) -> int:
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         agent = warmed_agent(config, steps)
-        updates = agent.updates_per_step * agent.env.num_envs
-        with agent.learner.as_written():
-            flops = {"update": _flops(lambda: agent.learn(updates)) / updates, "encode": _flops(lambda: _encode_one(agent))}
+        work = _work(agent)
         clock = Clock(agent.generator.device)
         with Log(Path(folder)) as log:
             overlapped = _overlapped(agent, log, steps)
             _watch(clock, agent, log)
             clock.timed("other", lambda: _train(agent, log, steps))()
     agent.env.close()
-    print(_report(config, agent, clock, steps, flops))
+    print(_report(config, agent, clock, steps, work))
     if overlapped:
         print(f"with acting and learning overlapped: {overlapped:,.1f} env steps a second")
     if trace is not None:
@@ -154,9 +156,31 @@ def _watch(clock: Clock, agent: RIG, log: Log) -> None:
         clock.watch(owner, method, part)
 
 
-def _encode_one(agent: RIG) -> None:
-    rows = agent.replay.open_rows
-    agent.encoder.encode(agent.replay.observed[rows, 0])
+def _work(agent: RIG) -> dict[str, Work]:
+    """What one call of a part has to do at least: an update, the encoding of a step's frames, the drawing of its batches.
+
+    Of the bytes, those that no way of doing it could leave out.
+    """
+    updates = agent.updates_per_step * agent.env.num_envs
+    with agent.learner.as_written():
+        learning, encoding = _flops(lambda: agent.learn(updates)) / updates, _flops(lambda: _encode_step(agent))
+    replay, frames = agent.replay, agent.replay.observed[agent.replay.open_rows, 0]
+    sample, _ = replay.sample(updates, agent.batch, agent.relabel, agent.encoder.version, agent.generator, agent.n_step)
+    drawn = _size(value for value in sample if isinstance(value, Tensor))
+    return {
+        "update": Work(learning, _size(agent.learner.state_dict().values()) + drawn / updates),  # weights, Adam's memory, a batch
+        "encode": Work(encoding, _size([frames])),
+        "sample": Work(0, 2 * drawn),
+    }
+
+
+def _encode_step(agent: RIG) -> None:
+    agent.encoder.encode(agent.replay.observed[agent.replay.open_rows, 0])
+
+
+def _size(tensors: Iterable[Tensor]) -> float:
+    """Bytes of them all."""
+    return float(sum(tensor.numel() * tensor.element_size() for tensor in tensors))
 
 
 def _flops(work: Callable[[], object]) -> float:
@@ -166,21 +190,7 @@ def _flops(work: Callable[[], object]) -> float:
     return float(counter.get_total_flops())
 
 
-def peak_flops(device: torch.device, size: int = 0) -> float:
-    """The most float32 operations a second that this device does in a square matrix product, measured for half a second."""
-    size = size or (8192 if device.type == "cuda" else 1024)
-    a, b = torch.rand((2, size, size), device=device)
-    out, best, end = torch.empty_like(a), 0.0, time.perf_counter() + 0.5
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        torch.mm(a, b, out=out)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        best = max(best, 2 * size**3 / (time.perf_counter() - start))
-    return best
-
-
-def _report(config: RunConfig, agent: RIG, clock: Clock, steps: int, flops: dict[str, float]) -> str:
+def _report(config: RunConfig, agent: RIG, clock: Clock, steps: int, work: dict[str, Work]) -> str:
     device = clock.device
     total = sum(span.own for span in clock.spans)
     names = f"{config.task.label}, {config.encoder.name}, {config.learner.name}"
@@ -189,19 +199,25 @@ def _report(config: RunConfig, agent: RIG, clock: Clock, steps: int, flops: dict
         f"{names}: {steps:,} env steps in {total:.2f} s, {steps / total:,.1f} a second, on {where}",
         f"{'part':10s}{'share':>7s}{'calls':>8s}{'ms a call':>11s}{'calls/s of it':>15s}",
     ]
-    peak, times = peak_flops(device), {"update": agent.updates_per_step * agent.env.num_envs}
+    times = {"update": agent.updates_per_step * agent.env.num_envs}
+    seconds: dict[str, float] = {}
     for part in PARTS:
         own = [span.own for span in clock.spans if span.part == part]
         if own:
             calls = len(own) * times.get(part, 1)
-            each = sum(own) / calls
+            seconds[part] = each = sum(own) / calls
             lines.append(f"{part:10s}{sum(own) / total:7.1%}{calls:8,}{1e3 * each:11.3f}{1 / each:15,.0f}")
-    lines.append(f"matmul peak of this device, float32: {peak / 1e9:,.0f} GFLOP/s")
-    for part, count in flops.items():
-        own = [span.own for span in clock.spans if span.part == part]
-        if own and count:
-            rate = count * len(own) * times.get(part, 1) / sum(own)
-            lines.append(f"{part}: {count / 1e6:,.1f} MFLOP a call, {rate / 1e9:,.1f} GFLOP/s, {rate / peak:.0%} of that peak")
+    lines.append("nothing is faster than this device's peaks allow (but for memory, what its caches hold):")
+    plain = limits(device)
+    narrow = trains_in_bfloat16(getattr(config.learner, "precision", "float32"), device)
+    for part in (part for part in work if part in seconds):
+        most = limits(device, torch.bfloat16) if part == "update" and narrow else plain
+        least, limit = most.least(work[part])
+        peak = f"{most.flops / 1e9:,.0f} GFLOP/s" if limit == "arithmetic" else f"{most.bandwidth / 1e9:,.1f} GB/s"
+        lines.append(
+            f"{part}: {work[part].flops / 1e6:.3g} MFLOP and {work[part].moved / 1e6:.3g} MB a call, at least "
+            f"{1e3 * least:.3g} ms by {limit} ({peak}); that is {least / seconds[part]:.1%} of what it takes"
+        )
     return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ from rig.algorithm import RIG
 from rig.errors import UserError
 from rig.log import Bar, Log, flat
 from rig.state import Saver
+from rig.tensors import fetched
 
 LOG_EVERY = 250
 """Env steps between points of the training curves; one transfer from the device each."""
@@ -91,13 +92,6 @@ class FiniteWatch:
             self.first = torch.minimum(self.first, torch.where(fine, torch.inf, float(step)))
 
 
-def fetched(scalars: Mapping[str, Tensor]) -> dict[str, float]:
-    """0-d tensors of any dtype, all on one device, as numbers: one transfer."""
-    if not scalars:
-        return {}
-    return dict(zip(scalars, torch.stack([value.double() for value in scalars.values()]).tolist(), strict=True))
-
-
 def train_policy(
     folder: Path,
     agent: RIG,
@@ -130,13 +124,14 @@ def train_policy(
             metrics |= step_metrics
             if agent.replay.step == agent.replay.horizon and not agent.offline:
                 returns = agent.last_return()
-                shown |= {} if returns is None else {"return": float(returns.mean())}
+                metrics |= {} if returns is None else {"return": returns.mean()}
             due = agent.steps >= schedule.steps
             saving = due or _crossed(before, agent.steps, schedule.checkpoint_every)
             evaluating = due or _crossed(before, agent.steps, schedule.evaluate_every)
             if saving or evaluating or _crossed(before, agent.steps, LOG_EVERY):
                 numbers = _checked(folder, agent, watch, metrics)
-                log.scalars(agent.steps, {f"train/{k}": v for k, v in numbers.items()} | _numbers(shown))
+                log.scalars(agent.steps, {f"train/{k}": v for k, v in numbers.items()})
+                shown |= {k: v for k, v in numbers.items() if k == "return"}
             if evaluating:
                 shown |= _evaluated(agent, evaluate, log)
             bar(agent.steps, schedule.steps, shown)
@@ -154,10 +149,6 @@ def train_policy(
 
 def _crossed(before: int, after: int, every: int) -> bool:
     return every > 0 and before // every != after // every
-
-
-def _numbers(shown: Mapping[str, float | str]) -> dict[str, float]:
-    return {f"train/{k}": v for k, v in shown.items() if isinstance(v, float)}
 
 
 def _evaluated(agent: RIG, evaluate: Callable[[], dict[str, Any]], log: Log) -> dict[str, float | str]:

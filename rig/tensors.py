@@ -1,4 +1,4 @@
-"""Tensors as bytes and back, by way of safetensors: nothing that is read can run code."""
+"""Tensors as numbers, and as bytes and back, by way of safetensors: nothing that is read can run code."""
 
 from __future__ import annotations
 
@@ -27,3 +27,10 @@ def unpack(data: bytes) -> dict[str, Tensor]:
         safetensors.SafetensorError: the bytes are no safetensors file, or a cut one.
     """
     return safetensors.torch.load(data)
+
+
+def fetched(scalars: Mapping[str, Tensor]) -> dict[str, float]:
+    """0-d tensors of any dtype, all on one device, as numbers: one transfer."""
+    if not scalars:
+        return {}
+    return dict(zip(scalars, torch.stack([value.double() for value in scalars.values()]).tolist(), strict=True))

@@ -30,10 +30,11 @@ from rig.goals.gaussian import Gaussian, GaussianConfig, StandardNormal, Standar
 from rig.learners import SAC, TD3
 from rig.learners.sac import SACConfig
 from rig.learners.td3 import TD3Config
-from rig.profile import peak_flops, warmed_agent
+from rig.profile import warmed_agent
 from rig.replay.relabel import RelabelConfig
 from rig.replay.ring import Ring
 from rig.rewards import LatentDistance, LatentDistanceConfig
+from rig.roofline import peak_flops
 from rig.types import silent
 
 DIM, BATCH, HORIZON = 16, 256, 50

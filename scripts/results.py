@@ -6,7 +6,7 @@
     python scripts/results.py report                        gather complete runs into a CSV file a curve, and draw the figures
 
 Curves and figures stand in docs/results/table.yaml; a run's folder is runs/results/CURVE_sSEED, and what it prints is beside it,
-in CURVE_sSEED.log. One run that fails stops no other. Ctrl-C lets each run save itself.
+in CURVE_sSEED.log. One run that fails stops no other. Ctrl-C and SIGTERM let each run save itself.
 """
 
 from __future__ import annotations
@@ -83,12 +83,13 @@ class Trainer:
     def train(self, runs: Sequence[Run]) -> bool:
         """Train what is not complete; returns whether all of them are in the end."""
         waiting = [run for run in runs if run.state != "complete"]
-        before = signal.signal(signal.SIGINT, self.stop)
+        before = {number: signal.signal(number, self.stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             with ThreadPoolExecutor(self.jobs) as pool:
                 list(pool.map(self.one, waiting))
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         return all(run.state == "complete" for run in runs)
 
     def one(self, run: Run) -> None:

@@ -18,13 +18,15 @@ HORIZON = 6
 CPU = torch.device("cpu")
 
 
-def make(exploration: ExploreConfig, horizon: int = HORIZON, hold: float = 1.0, capacity: int = 400) -> RIG:
+def make(
+    exploration: ExploreConfig, horizon: int = HORIZON, hold: float = 1.0, capacity: int = 400, random_steps: int = 0
+) -> RIG:
     env = PointLine()
     replay = Ring(capacity, horizon, env.num_envs, env.frame_shape, torch.uint8, 1, 1, CPU)
     return RIG(
         env, Centroid(), Numbered(), LatentFrame(IdentityConfig(), 1), LATENT_DISTANCE, Recorder(), replay,
         RelabelConfig("rig", 0.25, 0.25, 0.5), seeded(0),
-        batch=16, random_steps=0, hold=hold, updates_per_step=1, exploration=exploration,
+        batch=16, random_steps=random_steps, hold=hold, updates_per_step=1, exploration=exploration,
     )  # fmt: skip
 
 
@@ -79,6 +81,16 @@ def test_by_default_every_goal_is_imagined_and_every_action_the_policys() -> Non
         agent.step()
     assert bool((agent.replay.goal[: 4 * WORLDS] >= 1000).all())
     assert bool((np.stack(agent.env.actions) == 1).all())
+
+
+@pytest.mark.parametrize(("start", "policys"), [("random", 0.0), ("goals", 1.0)])
+def test_the_first_steps_are_random_or_go_for_goals_and_teach_nothing(start: str, policys: float) -> None:
+    agent = make(ExploreConfig(start=start), random_steps=4 * WORLDS)
+    for _ in range(6):
+        agent.step()
+    actions = np.stack(agent.env.actions)
+    assert float((actions[:4] == 1).mean()) == policys and bool((actions[4:] == 1).all())
+    assert len(agent.learner.batches) == 2 * WORLDS
 
 
 def test_late_in_an_episode_actions_are_random_and_held() -> None:

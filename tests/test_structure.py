@@ -26,7 +26,7 @@ MAX_FILE, MAX_FUNCTION = 350, 60  # lines
 # The package itself is the ground: it names things for type checkers, and imports nothing until it is asked for them.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("rig", "rig.errors", "rig.envs"),
-    ("rig.types", "rig.nets", "rig.trunk", "rig.files", "rig.tensors", "rig.stats"),
+    ("rig.types", "rig.nets", "rig.trunk", "rig.files", "rig.tensors", "rig.stats", "rig.roofline"),
     ("rig.video",),
     ("rig.encoders", "rig.goals", "rig.learners", "rig.replay", "rig.rewards", "rig.probe"),
     ("rig.skew",),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from rig.tensors import fetched
 from rig.types import Report
 
 Loss = Callable[[Tensor, int], dict[str, Tensor]]
@@ -99,8 +101,8 @@ def descend(
         found["loss"].backward()
         optimiser.step()
         if step % 25 == 0 or step == training.steps - 1:
-            metrics = {name: float(value.detach()) for name, value in found.items()}
-            if not bool(torch.isfinite(found["loss"])):
+            metrics = fetched({name: value.detach() for name, value in found.items()})
+            if not math.isfinite(metrics["loss"]):
                 raise FloatingPointError(f"encoder loss is {metrics['loss']} at gradient step {step}")
             report(step + 1, training.steps, metrics)
     return metrics

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from rig.types import Indices
+from rig.types import Indices, Places
 
 KEEP = -1
 IMAGINE = -2
@@ -21,41 +22,64 @@ class RelabelConfig:
     keep: float = 0.2  # share that keeps the goal of its rollout
     imagined: float = 0.5  # share whose goal is drawn anew from the prior
     future: float = 0.3  # share whose goal is achieved later in the same episode
+    visited: float = 0.0  # share whose goal is achieved anywhere in the replay, in any episode
     exchange: float = 0.0  # share in which a thing that rests, and its goal, are those of another transition [Pitis et al. 2020]
 
 
-def counts(batch: int, config: RelabelConfig) -> tuple[int, int, int]:
-    """How many of a batch keep their goal, get an imagined one, get a future one: whole numbers that add up to `batch`.
+class Counts(NamedTuple):
+    """How many of a batch get their goal from where, in this order."""
 
-    Rounded by largest remainder. Raises ValueError where the shares are negative or do not add to 1.
+    keep: int
+    imagined: int
+    future: int
+    visited: int
+
+    @property
+    def imagine(self) -> slice:
+        """Rows of a batch whose goals are to be imagined."""
+        return slice(self.keep, self.keep + self.imagined)
+
+    @property
+    def achieved(self) -> slice:
+        """Rows of a batch whose goals were achieved: future ones, then visited ones."""
+        return slice(self.keep + self.imagined, sum(self))
+
+
+def counts(batch: int, config: RelabelConfig) -> Counts:
+    """The shares of a batch as whole numbers that add up to `batch`, rounded by largest remainder.
+
+    Raises ValueError where the shares are negative or do not add to 1.
     """
-    shares = (config.keep, config.imagined, config.future)
+    shares = (config.keep, config.imagined, config.future, config.visited)
     if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
-        raise ValueError(f"relabel shares keep + imagined + future must be >= 0 and add to 1, got {sum(shares):g}")
+        raise ValueError(f"relabel shares keep + imagined + future + visited must be >= 0 and add to 1, got {sum(shares):g}")
     whole = [int(batch * share + 1e-9) for share in shares]
-    by_remainder = sorted(range(3), key=lambda i: whole[i] - batch * shares[i])
+    by_remainder = sorted(range(len(shares)), key=lambda i: whole[i] - batch * shares[i])
     for i in by_remainder[: batch - sum(whole)]:
         whole[i] += 1
-    return whole[0], whole[1], whole[2]
+    return Counts(*whole)
 
 
 def relabel(
-    episode: Tensor, step: Tensor, length: Tensor, config: RelabelConfig, generator: torch.Generator
+    episode: Tensor, step: Tensor, length: Tensor, config: RelabelConfig, generator: torch.Generator, others: Places
 ) -> Indices:
     """Choose a goal for transitions `step` i64[…, B] of `episode` i64[…, B], whose episodes have `length` i64[…, B] steps so far.
 
-    The transitions of a batch are drawn independently, so the first `keep` of them keep their goal, the next are imagined, and
-    the rest are given the frame after a step drawn uniformly from the transition's own to the episode's last ("future",
-    Andrychowicz et al. 2017, section 4.5).
+    The transitions of a batch are drawn independently, so the first `keep` of them keep their goal and the next are imagined.
+    Then come those that are given the frame after a step drawn uniformly from the transition's own to the episode's last
+    ("future", Andrychowicz et al. 2017, section 4.5), and the rest, which are given the frames after `others`, episodes and steps
+    i64[…, visited] of the whole replay ("random", ibid.).
     """
-    keep, imagined, _ = counts(step.shape[-1], config)
-    goal_step = torch.empty_like(step)
-    goal_step[..., :keep] = KEEP
-    goal_step[..., keep : keep + imagined] = IMAGINE
-    now, last = step[..., keep + imagined :], length[..., keep + imagined :]
+    count = counts(step.shape[-1], config)
+    goal_episode, goal_step = episode.clone(), torch.empty_like(step)
+    goal_step[..., : count.keep] = KEEP
+    goal_step[..., count.imagine] = IMAGINE
+    future = slice(count.achieved.start, count.achieved.start + count.future)
+    now, last = step[..., future], length[..., future]
     chance = torch.rand(now.shape, generator=generator, device=step.device, dtype=torch.float64)
-    goal_step[..., keep + imagined :] = now + 1 + (chance * (last - now)).long()
-    return Indices(episode, step, goal_step)
+    goal_step[..., future] = now + 1 + (chance * (last - now)).long()
+    goal_episode[..., future.stop :], goal_step[..., future.stop :] = others.episode, others.step + 1
+    return Indices(episode, step, goal_episode, goal_step)
 
 
 RELABELS: dict[str, type[RelabelConfig]] = {"rig": RelabelConfig}

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rig.replay.memory import MEMORIES, prefetched
 from rig.replay.relabel import RelabelConfig, counts, relabel
+from rig.types import Places
 
 BLOCK = 512
 """Observations that are re-encoded at once, or a whole episode's where that has more."""
@@ -32,7 +33,7 @@ class Sample(NamedTuple):
     steps: Tensor
     """[U, B], n_step, or as many as are left of the episode."""
     states: tuple[Tensor, Tensor] | None
-    """Where the ring holds simulator states, those of `reached`, [U, B, n_step, S], and of goals that were achieved later in the
+    """Where the ring holds simulator states, those of `reached`, [U, B, n_step, S], and of goals that were achieved in some
     episode, [U, B, S], NaN for all others."""
 
     @property
@@ -144,28 +145,30 @@ class Ring:
     ) -> tuple[Sample, slice]:
         """Draw batches of transitions uniformly and relabel them; returns them and the rows whose goals are to be imagined."""
         self._check(version)
-        device = self.latent.device
-        index = torch.randint(len(self), (batches, batch), generator=generator, device=device)
-        finished = self.closed * self.horizon
-        recent = index - finished
-        step_open = max(1, self.step)
+        count = counts(batch, config)
+        episode, step, length = self._places((batches, batch), generator)
+        others = self._places((batches, count.visited), generator)
+        _, _, goal_episode, goal_step = relabel(episode, step, length, config, generator, others)
+        codes, observations = self.latent.flatten(0, 1), self.horizon + 1
+        achieved = (goal_episode * observations + goal_step)[:, count.achieved]
+        goal = _rows(self.goal, episode)
+        goal[:, count.achieved] = _rows(codes, achieved)
+        action = _rows(self.action.flatten(0, 1), episode * self.horizon + step)
+        steps, now = (length - step).clamp(max=n_step), episode * observations + step
+        after = [now + steps.clamp(max=n) for n in range(1, n_step + 1)]
+        reached = torch.stack([_rows(codes, each) for each in after], 2)
+        states = self._states(after, achieved, count.achieved) if "state" in self.arrays else None
+        return Sample(_rows(codes, now), goal, action, reached, steps.float(), states), count.imagine
+
+    def _places(self, shape: tuple[int, int], generator: torch.Generator) -> Places:
+        """Transitions drawn uniformly out of all, those of open episodes too."""
+        index = torch.randint(len(self), shape, generator=generator, device=self.latent.device)
+        recent, step_open = index - self.closed * self.horizon, max(1, self.step)
         is_open = recent >= 0
         offset = torch.where(is_open, self.closed + recent // step_open, index // self.horizon)
         step = torch.where(is_open, recent % step_open, index % self.horizon)
         length = torch.where(is_open, step_open, self.horizon)
-        episode, step, goal_step = relabel((self.oldest + offset) % self.rows, step, length, config, generator)
-        keep, imagined, _ = counts(batch, config)
-        future = slice(keep + imagined, batch)
-        codes, first = self.latent.flatten(0, 1), episode * (self.horizon + 1)
-        goal = _rows(self.goal, episode)
-        goal[:, future] = _rows(codes, (first + goal_step)[:, future])
-        action = _rows(self.action.flatten(0, 1), episode * self.horizon + step)
-        steps, now = (length - step).clamp(max=n_step), first + step
-        after = [now + steps.clamp(max=n) for n in range(1, n_step + 1)]
-        reached = torch.stack([_rows(codes, each) for each in after], 2)
-        states = self._states(after, (first + goal_step)[:, future], future) if "state" in self.arrays else None
-        sample = Sample(_rows(codes, now), goal, action, reached, steps.float(), states)
-        return sample, slice(keep, keep + imagined)
+        return Places((self.oldest + offset) % self.rows, step, length)
 
     def _states(self, after: Sequence[Tensor], achieved: Tensor, future: slice) -> tuple[Tensor, Tensor]:
         """See Sample: of places i64[U, B] in the ring, and of goals at places i64[U, F], which stand at `future` of a batch."""

@@ -91,6 +91,19 @@ def test_next_is_next_and_never_across_an_episodes_end(steps: int) -> None:
 
 
 @PLAYED
+def test_visited_goals_are_frames_of_any_episode_after_a_step(steps: int) -> None:
+    ring = play(empty(), steps)
+    sample, imagined = draw(ring, 4000, RelabelConfig("rig", 0.0, 0.0, 0.25, 0.75))
+    assert imagined == slice(0, 0)
+    future, (number, step) = sample.goal[:1000], sample.goal[1000:].T
+    assert torch.equal(future[:, 0], sample.latent[:1000, 0]) and bool((future[:, 1] > sample.latent[:1000, 1]).all())
+    whole, begun = range(max(0, ring.begun - ring.rows), ring.begun - WORLDS), range(ring.begun - WORLDS, ring.begun)
+    there = {(e, s) for e in whole for s in range(1, HORIZON + 1)} | {(e, s) for e in begun for s in range(1, ring.step + 1)}
+    assert {(int(e), int(s)) for e, s in zip(number, step, strict=True)} == there
+    assert len(there) == WORLDS or bool((number != sample.latent[1000:, 0]).any())
+
+
+@PLAYED
 def test_several_steps_end_with_the_episode_and_those_between_are_theirs(steps: int) -> None:
     ring = play(empty(), steps)
     sample = one_batch(ring.sample(1, 2000, ALL_KEPT, 0, seeded(0), 3)[0])

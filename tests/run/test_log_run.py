@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rig.config_io import from_yaml
 from rig.log import Log, read_rows
-from rig.run import fetched
+from rig.tensors import fetched
 from tests.run.runs import EVALUATE_EVERY, EVERY, KINDS, STEPS, Said, copy, done, read
 
 EVALUATED = [*range(0, STEPS, EVALUATE_EVERY), STEPS]

@@ -54,13 +54,13 @@ def test_what_is_missing_is_trained_and_a_failure_stops_no_other(tmp_path: Path)
 
 def test_a_stopped_run_is_saved_and_goes_on(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "long_s0"
-    for words in ("long_s0: starts", "long_s0: goes on"):
+    for words, number in (("long_s0: starts", signal.SIGINT), ("long_s0: goes on", signal.SIGTERM)):
         training = results(tmp_path, "run", "long")
         before = newest(run)
         deadline = time.monotonic() + 120
         while newest(run) <= before + 1000 and time.monotonic() < deadline:
             time.sleep(0.2)
-        training.send_signal(signal.SIGINT)
+        training.send_signal(number)
         said, _ = training.communicate(timeout=60)
         assert training.returncode == 1 and words in said and "ended with 130" in said
         assert newest(run) > before
