@@ -230,7 +230,7 @@ BAD = [
     (["train", "stepz=3"], "unknown key 'stepz'; valid: .*; try steps=12000"),
     (["train", "steps=many"], "steps must be a whole number, got 'many'; try steps=12000"),
     (["train", "seed=-1"], "seed must be from 0 to 4294967295, got -1; try seed=0"),
-    (["train", "relabel.keep=0.1"], "relabel shares keep . imagined . future . visited must add to 1, got 0.9; try relabel.keep=0.2"),
+    (["train", "relabel.keep=0.1"], "relabel shares keep .* visited must add to 1, got 0.9; try relabel.keep=0.2"),
     (["train", "seed=0,1"], "'seed=0,1' is a sweep"),
     (["train", "encoder._target_=os.system"], "_target_ is refused"),
     (["train", "--steps=3"], "unknown option '--steps=3'"),

@@ -96,7 +96,7 @@ def test_a_grid_told_to_stop_lets_its_trainings_save_first(tmp_path: Path, numbe
     runs = [tmp_path / "grid" / f"seed={seed}" for seed in (0, 1)]
     grid = ["ablate", *STATE, "seed=0,1", f"run_dir={tmp_path / 'grid'}", "--jobs", str(jobs)]
     process = Process(tmp_path / "log", *grid, "steps=5000", "checkpoint.every=5000")
-    assert process.end(number, lambda: all(newest(run) == 0 for run in runs[:jobs])) == code
+    assert process.end(number, lambda: all(newest(run) >= 0 for run in runs[:jobs])) == code
     assert all(newest(run) > 0 for run in runs[:jobs]), "what was learnt since the last checkpoint is kept"
     assert jobs == 2 or not runs[1].exists(), "no other run begins"
     assert process.err == "" and not (tmp_path / "grid" / "stop").exists()
