@@ -103,7 +103,7 @@ class Trainer:
             # A group of its own, so that Ctrl-C reaches it once: from here.
             child = subprocess.Popen(
                 run.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": threads},
+                env={"OMP_NUM_THREADS": threads, **os.environ},
             )  # fmt: skip
             self.children.add(child)
             code = child.wait()
