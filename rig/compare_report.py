@@ -19,11 +19,9 @@ WIDE = 20
 """Scores whose largest is so many times the smallest are drawn on a logarithmic scale."""
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Quantiles of all scores at which tables tell the performance profiles."""
-HEAD = ("", "runs", "IQM", "95 % interval", "mean", "median")
-
-
 COUNTS = ("coordinates", "spectrum_gap_after")
 """What is known of codes and counted, so that a range tells more than a mean."""
+HEAD = ("", "runs", "IQM", "95 % interval", "mean", "median")
 
 
 def describe(comparison: Comparison) -> str:
