@@ -88,7 +88,7 @@ def test_plain_td3_acts_as_the_run_does(fixture: str, request: pytest.FixtureReq
     assert np.isinf(model.observation_space.low).all() and np.isinf(model.observation_space.high).all()
     acted, _ = model.predict(observation, deterministic=True)
     expected = policy.learner.act(latent, goal).numpy()
-    assert acted.dtype == np.float32 and expected.std() > 0.01
+    assert acted.dtype == np.float32 and expected.std() > 1e-3  # they differ by far more than the two may
     np.testing.assert_allclose(acted, expected, rtol=0, atol=1e-6)
 
 
