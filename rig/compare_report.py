@@ -171,7 +171,7 @@ def _parts(comparison: Comparison, corner: str, codes: bool) -> list[str | list[
     parts: list[str | list[tuple[str, ...]]] = [[(corner, *HEAD[1:]), *_cells(comparison)]]
     if chances := _chances(comparison):
         parts += ["probability that a run of the row is better than one of the column (95 % interval)", chances]
-    if not all(math.isnan(row.low) for row in summarise(comparison)):  # of single runs it tells no more than the first table
+    if any(len(task) > 1 for scores in comparison.groups.values() for task in scores):  # single runs stand in the first table
         parts += [f"share of runs {_side(comparison)} each of these scores (95 % interval)", _profiles(comparison)]
     for task in comparison.tasks if codes else ():
         what = f"what agents see of {task}: R² by which their coordinates tell each number of the state"

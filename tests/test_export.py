@@ -72,7 +72,8 @@ def policy_of(run: Path) -> Policy:
 
 
 def observations(policy: Policy, count: int) -> tuple[Tensor, Tensor]:
-    latent, goal = torch.randn(2, count, policy.frame.dim, generator=torch.Generator().manual_seed(0))
+    """Codes and goals near the middle, where the hardly trained policy's tanh does not saturate."""
+    latent, goal = 0.3 * torch.randn(2, count, policy.frame.dim, generator=torch.Generator().manual_seed(0))
     return latent, goal
 
 
@@ -88,7 +89,7 @@ def test_plain_td3_acts_as_the_run_does(fixture: str, request: pytest.FixtureReq
     assert np.isinf(model.observation_space.low).all() and np.isinf(model.observation_space.high).all()
     acted, _ = model.predict(observation, deterministic=True)
     expected = policy.learner.act(latent, goal).numpy()
-    assert acted.dtype == np.float32 and expected.std() > 1e-3  # they differ by far more than the two may
+    assert acted.dtype == np.float32 and expected.std() > 0.01
     np.testing.assert_allclose(acted, expected, rtol=0, atol=1e-6)
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from rig import tensors
 from rig.encoders import ENCODERS, Encoder
-from rig.types import Tokens
 from tests.encoders.backbones import tiny
 
 SHAPE = (24, 24, 3)
@@ -80,12 +79,10 @@ def test_the_table_names_its_settings_and_its_source(name: str) -> None:
 
 @every_encoder
 def test_codes_are_one_float_vector_an_observation(name: str) -> None:
-    encoder = fitted(name)
+    encoder = fitted(name, seed=1)  # of 0, a cell of vq_vae has the same symbol in all, as some CPUs round
     latent = encoder.encode(observations(name, 7))
     assert latent.shape == (7, encoder.latent_dim) and latent.dtype == torch.float32
-    changing = float((latent.std(0) > 0).float().mean())
-    few = isinstance(encoder, Tokens)  # so little trained, a cell may have the same symbol in all of them
-    assert bool(latent.isfinite().all()) and (changing > 0.5 if few else changing == 1)
+    assert bool(latent.isfinite().all()) and float(latent.std(0).min()) > 0
     assert encoder.encode(observations(name, 1)).shape == (1, encoder.latent_dim)
 
 
