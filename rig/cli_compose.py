@@ -158,7 +158,8 @@ def _hydra() -> Generator[ConfigLoader, None, None]:
     store.store(name="settings", node={k: v for k, v in plain(RunConfig()).items() if k not in GROUPS})
     for group, entries in GROUPS.items():
         for name in entries.table:
-            store.store(group=group, name=name, node=plain(find(group, name).config))
+            if not (CONFIGS / group / f"{name}.yaml").exists():  # which is more than its settings
+                store.store(group=group, name=name, node=plain(find(group, name).config))
     outer = GlobalHydra.instance().hydra  # a sweep's, around the job that composes its own configuration
     GlobalHydra.instance().clear()
     try:

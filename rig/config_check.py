@@ -217,6 +217,8 @@ def _check_fit(config: RunConfig) -> None:
             f"encoder.latent_dim={components} components need more frames than that, got collect.frames={config.collect.frames}; "
             f"try collect.frames={10 * components}"
         )
+    if config.goals.name == "skewed" and not config.skew.power:
+        raise UserError("goals=skewed weighs frames by a power of their density, got skew.power=0; try skew.power=-1")
     _check_shares(config.relabel)
     if config.relabel.exchange and config.n_step > 1:
         raise UserError(f"relabel.exchange is of single steps, got n_step={config.n_step}; try n_step=1")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rig.encoders.base import Encoder
-from rig.goals.visited import kernel_log_density
+from rig.goals.replayed import kernel_log_density
 
 
 @dataclass(frozen=True)

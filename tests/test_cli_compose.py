@@ -96,6 +96,15 @@ def test_the_push_preset_is_what_it_says() -> None:
     assert (config.frame.weight_power, config.steps) == (0.5, 20_000)
 
 
+def test_skewed_goals_bring_their_weights_and_keep_their_settings() -> None:
+    config = compose(["goals=skewed", "goals.codes=7"])
+    assert (config.goals.name, config.goals.codes, config.skew.power, config.skew.density) == ("skewed", 7, -1, "coordinates")
+    assert compose(["goals=skewed", "skew.power=-0.5"]).skew.power == -0.5
+    assert compose(["goals=replayed"]).skew.power == 0
+    with pytest.raises(UserError, match=r"goals=skewed weighs frames by .*, got skew.power=0; try skew.power=-1$"):
+        compose(["goals=skewed", "skew.power=0"])
+
+
 def test_a_presets_settings_go_with_the_entry_that_it_chose() -> None:
     assert compose(["preset=rig_push", "frame=whitened"]).frame == find("frame", "whitened").config
     assert compose(["preset=rig_push", "frame=slow"]).frame.weight_power == 0.5

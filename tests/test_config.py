@@ -46,8 +46,13 @@ def mapping(**changes: Any) -> dict[str, Any]:
     return data
 
 
+def with_entry(group: str, name: str) -> RunConfig:
+    """A configuration with this entry, and what that asks for elsewhere."""
+    return from_mapping(mapping(task__size=64, skew__power=-1 if name == "skewed" else 0, **{f"{group}__name": name}))
+
+
 def every_entry() -> list[RunConfig]:
-    return [from_mapping(mapping(task__size=64, **{f"{group}__name": name})) for group, name in ENTRIES]
+    return [with_entry(group, name) for group, name in ENTRIES]
 
 
 @pytest.mark.parametrize("config", every_entry(), ids=[f"{group}={name}" for group, name in ENTRIES])
@@ -80,7 +85,7 @@ def test_part_of_a_nested_setting_keeps_the_rest() -> None:
 
 @pytest.mark.parametrize(("group", "name"), ENTRIES)
 def test_every_setting_of_every_entry_has_a_range(group: str, name: str) -> None:
-    config = from_mapping(mapping(task__size=64, **{f"{group}__name": name}))
+    config = with_entry(group, name)
     for path, value in leaves(config).items():
         last = path.rpartition(".")[2]
         if last in ("name", "run_dir") or path in FREE or isinstance(value, bool):

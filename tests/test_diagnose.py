@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from rig.diagnose import Agreement, Gap, distance_agreement, drawn, moving_pixels, two_sample_gap
-from rig.goals import Gaussian, Visited
+from rig.goals import Gaussian, Replayed
 from rig.goals.gaussian import GaussianConfig
-from rig.goals.visited import VisitedConfig
+from rig.goals.replayed import ReplayedConfig
 
 STEPS = 150
 
@@ -115,7 +115,7 @@ def test_visited_codes_are_no_other_than_those_seen() -> None:
     codes, weight = normal(1500, 3, 0), torch.rand(1500, generator=seeded(1)).double() ** 8
     weight = weight / weight.sum()
     codes[:, 0] += 4 * weight.float() / weight.max().float()  # so that the weights matter
-    prior = Visited(VisitedConfig(codes=4000), 3)
+    prior = Replayed(ReplayedConfig(codes=4000), 3)
     prior.fit(codes, weight)
     goals = prior.sample(1500, seeded(2))
     assert gap(drawn(codes, weight, 1500, seeded(5)), goals).p > 0.01

@@ -12,10 +12,10 @@ from torch import Tensor
 from rig import checkpoint
 from rig.algorithm import RIG
 from rig.encoders import Encoder
-from rig.goals import Gaussian, LatentFrame, Visited
+from rig.goals import Gaussian, LatentFrame, Replayed
 from rig.goals.frame import IdentityConfig, SlowConfig
 from rig.goals.gaussian import GaussianConfig
-from rig.goals.visited import VisitedConfig
+from rig.goals.replayed import ReplayedConfig
 from rig.learners import LEARNERS
 from rig.learners.td3 import TD3Config
 from rig.online import PROBED, Online, OnlineConfig
@@ -126,7 +126,7 @@ def test_the_value_jump_is_that_of_the_same_transitions() -> None:
 
 
 def test_a_refit_sees_what_was_explored_too() -> None:
-    agent, end = make(Centroid(), Visited(VisitedConfig(codes=400), 1)), torch.zeros(5, 6, 1, WIDTH, 3, dtype=torch.uint8)
+    agent, end = make(Centroid(), Replayed(ReplayedConfig(codes=400), 1)), torch.zeros(5, 6, 1, WIDTH, 3, dtype=torch.uint8)
     end[..., -1, :] = 255  # the far end of the line, where three episodes from its other end hardly come
     for _ in range(3 * HORIZON):
         agent.step()
@@ -155,7 +155,7 @@ def test_a_learner_without_critics_has_no_value_to_jump() -> None:
 
 
 def test_an_encoder_that_cannot_be_refitted_stays_and_the_prior_follows_the_replay() -> None:
-    agent = make(Centroid(), Visited(VisitedConfig(codes=50), 1))
+    agent = make(Centroid(), Replayed(ReplayedConfig(codes=50), 1))
     for _ in range(3 * HORIZON):
         agent.step()
     agent.goals.table.zero_()
@@ -166,7 +166,7 @@ def test_an_encoder_that_cannot_be_refitted_stays_and_the_prior_follows_the_repl
 
 def test_skewed_goals_and_batches_have_the_weights_of_rare_frames() -> None:
     encoder = Turning()
-    agent = make(encoder, Visited(VisitedConfig(codes=400), 2), power=-1.0)
+    agent = make(encoder, Replayed(ReplayedConfig(codes=400), 2), power=-1.0)
     agent.random_steps = 10_000
     for _ in range(20 * HORIZON):
         agent.step()

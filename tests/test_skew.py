@@ -14,8 +14,8 @@ from rig.encoders import ENCODERS, Encoder
 from rig.encoders.posterior import DiagonalGaussian
 from rig.encoders.spatial_vae import SpatialVAE, SpatialVAEConfig
 from rig.encoders.vae import VAE, VAETraining
-from rig.goals import Visited
-from rig.goals.visited import VisitedConfig
+from rig.goals import Replayed
+from rig.goals.replayed import ReplayedConfig
 from rig.skew import SkewConfig, effective_share, frame_weights, weights
 from tests.point_line import Reader, seeded
 
@@ -72,7 +72,7 @@ def test_only_an_encoder_that_can_tells_densities(name: str) -> None:
 
 
 def test_the_density_of_coordinates_can_be_had_from_an_encoder_that_has_one_of_frames() -> None:
-    model, kernels = Linear(), Visited(VisitedConfig(codes=300), 1)
+    model, kernels = Linear(), Replayed(ReplayedConfig(codes=300), 1)
     frames = torch.randint(0, 256, (300, 1, 4, 3), generator=seeded(0), dtype=torch.uint8)
     coordinates = model.encode(frames)[:, :1]
     skew = SkewConfig(power=-1.0, density="coordinates", share=0.001)
@@ -104,7 +104,7 @@ def test_without_a_density_of_frames_that_of_coordinates_serves(power: float) ->
 def test_weighted_by_the_inverse_density_visited_codes_spread_evenly() -> None:
     """Nine of ten codes lie in the first tenth of a line; weighted, a tenth does."""
     many, few = torch.rand(1800, 1, generator=seeded(0)) * 0.1, 0.1 + torch.rand(200, 1, generator=seeded(1)) * 0.9
-    codes, goals = torch.cat((many, few)), Visited(VisitedConfig(codes=2000), 1)
+    codes, goals = torch.cat((many, few)), Replayed(ReplayedConfig(codes=2000), 1)
     found = frame_weights(SkewConfig(power=-1.0), Reader(), codes, codes, seeded(2))
     assert found is not None and 0.05 < float(found[:1800].sum()) < 0.3
     goals.fit(codes, found)

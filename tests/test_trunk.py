@@ -106,9 +106,10 @@ def test_a_picture_that_is_too_small_is_refused() -> None:
     [
         (["preset=drq", "learner=sb3_td3"], "learner=sb3_td3 trains its own networks alone; try learner=td3 or learner=sac"),
         (["preset=drq", "frame=slow"], "frame=slow with encoder=pixels: it takes the covariance of codes of at most 2,048"),
-        (["preset=drq", "goals=gaussian_full"], "and these have 6,912; try goals=visited"),
+        (["preset=drq", "goals=gaussian_full"], "and these have 6,912; try goals=replayed"),
+        (["preset=drq", "goals=skewed"], "and these have 6,912; try skew.power=0 goals=replayed"),
         (["preset=drq", "reward=mahalanobis"], "and these have 6,912; try reward=latent_distance"),
-        (["preset=drq", "reward=log_prob"], "reward=log_prob with encoder=pixels goals=visited: "),
+        (["preset=drq", "reward=log_prob"], "reward=log_prob with encoder=pixels goals=replayed: "),
     ],
 )
 def test_what_goes_not_with_pixels_is_one_line(

@@ -11,11 +11,11 @@ from rig.goals.frame import IdentityConfig, LatentFrame, SlowConfig, Standardise
 from rig.goals.gaussian import DescendedGaussian, FullGaussian, Gaussian, StandardNormal
 from rig.goals.mixture import Mixture
 from rig.goals.pixelcnn import PixelCNN
-from rig.goals.visited import Visited
+from rig.goals.replayed import Replayed, Skewed
 
 GOALS: dict[str, type[GoalSampler]] = {
     "gaussian": Gaussian, "gaussian_full": FullGaussian, "gaussian_kl": DescendedGaussian, "standard_normal": StandardNormal,
-    "mixture": Mixture, "flow": Flow, "visited": Visited, "pixelcnn": PixelCNN,
+    "mixture": Mixture, "flow": Flow, "replayed": Replayed, "skewed": Skewed, "pixelcnn": PixelCNN,
     "dataset": Dataset,
 }  # fmt: skip
 
@@ -28,5 +28,5 @@ FRAMES: dict[str, type[Any]] = {
 
 __all__ = [
     "FRAMES", "GOALS", "Dataset", "DescendedGaussian", "Flow", "FullGaussian", "Gaussian", "GoalSampler", "LatentFrame",
-    "Mixture", "PixelCNN", "StandardNormal", "Visited",
+    "Mixture", "PixelCNN", "Replayed", "Skewed", "StandardNormal",
 ]  # fmt: skip

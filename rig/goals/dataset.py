@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rig.errors import UserError
 from rig.goals.base import GoalSampler
-from rig.goals.visited import Visited, VisitedConfig
+from rig.goals.replayed import Replayed, ReplayedConfig
 from rig.types import Coder, Report, silent
 from rig.video import read_goals
 
@@ -39,7 +39,7 @@ class Dataset(GoalSampler):
     def __init__(self, config: DatasetConfig, latent_dim: int) -> None:
         super().__init__()
         self.config = config
-        self.kept = Visited(VisitedConfig(codes=config.codes), latent_dim)
+        self.kept = Replayed(ReplayedConfig(codes=config.codes), latent_dim)
         self.has_density = self.kept.has_density
 
     def attach(self, encoder: Coder, observed_shape: tuple[int, ...]) -> None:

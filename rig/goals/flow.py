@@ -67,7 +67,7 @@ class Flow(GoalSampler):
     cholesky: Tensor
 
     def __init__(self, config: FlowConfig, latent_dim: int) -> None:
-        need_covariance(latent_dim, "goals=visited")
+        need_covariance(latent_dim, "goals=replayed")
         super().__init__()
         self.config = config
         self.register_buffer("mean", torch.zeros(latent_dim))

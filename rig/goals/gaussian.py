@@ -71,7 +71,7 @@ class _Normal(GoalSampler):
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
-        need_covariance(latent_dim, "goals=visited")
+        need_covariance(latent_dim, "goals=replayed")
         self.register_buffer("mean", torch.zeros(latent_dim))
         self.register_buffer("cholesky", torch.eye(latent_dim))
 

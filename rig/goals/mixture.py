@@ -39,7 +39,7 @@ class Mixture(GoalSampler):
 
     def __init__(self, config: MixtureConfig, latent_dim: int) -> None:
         super().__init__()
-        need_covariance(latent_dim, "goals=visited")
+        need_covariance(latent_dim, "goals=replayed")
         count = config.components
         self.register_buffer("share", torch.full((count,), 1 / count))
         self.register_buffer("mean", torch.zeros(count, latent_dim))

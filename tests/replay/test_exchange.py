@@ -138,7 +138,7 @@ def test_it_is_fitted_with_the_first_episode_and_whenever_there_are_twice_as_man
 
 
 def test_what_cannot_be_exchanged_is_refused_before_anything_is_collected() -> None:
-    pixels = ("task=reach", "encoder=pixels", "goals=visited", "frame=identity", "relabel.exchange=0.5")
+    pixels = ("task=reach", "encoder=pixels", "goals=replayed", "frame=identity", "relabel.exchange=0.5")
     assert "at most 256 coordinates, and these are 6,912; try relabel.exchange=0" in rig("train", *TINY, *pixels).line
     state = ("task=push", "encoder=oracle", "relabel.exchange=0.5")
     assert rig("train", *TINY, *state, "n_step=3").line == "rig: relabel.exchange is of single steps, got n_step=3; try n_step=1"

@@ -18,7 +18,7 @@ def test_skewfit_runs_from_its_start_to_its_pictures(finished: Callable[[str], P
     assert found["collect_reset"] == "start" and 0.09 < found["skew_effective_share"] <= 1
     assert {"evaluation.json", "imagined_goals.png", "rollouts.gif"} <= {path.name for path in run.iterdir()}
     meta = everything(run)["meta"]
-    assert meta["goals"] == "visited" and meta["refitted"] == 120 and meta["replay"]["version"] == 7  # one fit, six refits
+    assert meta["goals"] == "skewed" and meta["refitted"] == 120 and meta["replay"]["version"] == 7  # one fit, six refits
     assert len(checkpoint.load(run).meta["replay"]["codes"]) == 1
 
 

@@ -29,8 +29,8 @@ BASE = compose(TINY)
 SIDES = {"world_models": 64}
 """Encoder -> the only side of a picture that it takes."""
 OF_COVARIANCE = (
-    "gaussian", "gaussian_full", "gaussian_kl", "standard_normal", "mixture", "flow", "slow", "whitened", "mahalanobis",
-    "log_prob",
+    "gaussian", "gaussian_full", "gaussian_kl", "standard_normal", "mixture", "flow", "skewed", "slow", "whitened",
+    "mahalanobis", "log_prob",
 )  # fmt: skip
 """Priors and frames, and rewards with the prior that is left, that are refused to codes as long as a picture."""
 QUICK = {"steps": 3, "codes": 64}
@@ -56,14 +56,15 @@ def tiny(encoder: str, goals: str, frame: str, reward: str, folder: Path) -> Run
     task = replace(base.task, size=SIDES.get(encoder, 48))
     rewarding = changed(find("reward", reward).config, steps=3)
     relabel = replace(base.relabel, keep=0, imagined=0, future=1) if reward == "oracle" else base.relabel
+    skew = replace(base.skew, power=-1.0, density="coordinates") if goals == "skewed" else base.skew
     parts = {"encoder": seeing, "goals": drawing, "frame": find("frame", frame).config, "reward": rewarding, "relabel": relabel}
-    return replace(base, task=task, **parts)
+    return replace(base, task=task, skew=skew, **parts)
 
 
 def trained(config: RunConfig, envs: dict[str, Any], observed: torch.Tensor) -> dict[str, Any]:
     """Algorithm 1 from line 2 to the end, and what an evaluation says of it."""
     representation = build.make_representation(config, envs["collect"])
-    represent(*representation, observed, build.generator_of(config, "collect"), silent)
+    represent(*representation, observed, build.generator_of(config, "collect"), silent, config.skew)
     agent = build.make_agent(config, envs["train"], representation)
     metrics: dict[str, torch.Tensor] = {}
     while agent.steps < STEPS:
@@ -77,7 +78,7 @@ def trained(config: RunConfig, envs: dict[str, Any], observed: torch.Tensor) -> 
 
 @pytest.mark.parametrize("encoder", [name for name in names("encoder") if name != "pretrained"])
 def test_every_prior_frame_and_reward_goes_with_an_encoder(encoder: str, tmp_path: Path) -> None:
-    config = tiny(encoder, "visited", "identity", "latent_distance", tmp_path)
+    config = tiny(encoder, "replayed", "identity", "latent_distance", tmp_path)
     envs = {stream: build.make_env(config, 0, stream, n) for stream, n in (("collect", 4), ("train", 1), ("evaluate", 2))}
     blank = build.make_representation(config, envs["collect"]).encoder
     observed = collect(envs["collect"], blank, 64, 15, 6.0, True, build.generator_of(config, "collect"), silent)
@@ -90,8 +91,9 @@ def test_every_prior_frame_and_reward_goes_with_an_encoder(encoder: str, tmp_pat
         config = tiny(encoder, goals, frames[number % len(frames)], reward, tmp_path)
         gridless, blind = goals == "pixelcnn" and not isinstance(blank, Tokens), goals == "dataset" and blank.observes == "state"
         if gridless or blind or goals in refused:
-            remedy = "goals=visited" if goals in refused else "encoder="
-            with pytest.raises(UserError, match=f"goals={goals} with encoder={encoder}: .*; try {remedy}"):
+            remedy = "goals=replayed" if goals in refused else "encoder="
+            part = "skew.power=-1" if goals == "skewed" else f"goals={goals}"
+            with pytest.raises(UserError, match=f"{part} with encoder={encoder}: .*; try .*{remedy}"):
                 build.make_representation(config, envs["collect"])
             continue
         summary = trained(config, envs, observed)

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from rig.goals import Visited
-from rig.goals.visited import VisitedConfig
+from rig.goals import Replayed
+from rig.goals.replayed import ReplayedConfig
 
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def fitted(latent: Tensor, weight: Tensor | None = None, codes: int = 1000) -> Visited:
-    sampler = Visited(VisitedConfig(codes=codes), latent.shape[1])
+def fitted(latent: Tensor, weight: Tensor | None = None, codes: int = 1000) -> Replayed:
+    sampler = Replayed(ReplayedConfig(codes=codes), latent.shape[1])
     sampler.fit(latent, weight)
     return sampler
 

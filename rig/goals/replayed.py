@@ -1,4 +1,4 @@
-"""Goals that were seen: codes of visited frames."""
+"""Goals that were seen: codes of visited frames, alike or skewed towards rare ones."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from rig.types import WIDEST, Report, silent
 
 
 @dataclass(frozen=True)
-class VisitedConfig:
+class ReplayedConfig:
     """Settings of goals drawn from visited frames."""
 
-    name: str = "visited"
+    name: str = "replayed"
     codes: int = 4096  # codes kept to draw from, each as often as it weighs
 
 
-class Visited(GoalSampler):
-    """Codes of visited frames, drawn as they weigh: with skew.power=-1 the goals of Skew-Fit, which the agent has been at.
+class Replayed(GoalSampler):
+    """Codes of visited frames, drawn as they weigh: places that the agent, or exploration, has been at.
 
     A drawn code has no density; `log_prob` is that of a kernel density estimate on the codes kept.
     Source: Pong et al. 2019 (arXiv:1903.03698), section 3.2, goals from the skewed replay.
     """
 
-    Config = VisitedConfig
+    Config = ReplayedConfig
     table: Tensor
 
-    def __init__(self, config: VisitedConfig, latent_dim: int) -> None:
+    def __init__(self, config: ReplayedConfig, latent_dim: int) -> None:
         super().__init__()
         self.has_density = latent_dim <= WIDEST  # its kernels have the covariance of the codes
         self.register_buffer("table", torch.zeros(config.codes, latent_dim))
@@ -54,6 +54,22 @@ class Visited(GoalSampler):
     def log_prob(self, latent: Tensor) -> Tensor:
         """log p(z) in nats, f32[B], of the kernel density estimate."""
         return kernel_log_density(self.table, latent)
+
+
+@dataclass(frozen=True)
+class SkewedConfig(ReplayedConfig):
+    """Settings of goals drawn from visited frames as Skew-Fit weighs them, by `skew.power`, which is below 0 with these."""
+
+    name: str = "skewed"
+
+
+class Skewed(Replayed):
+    """Codes of visited frames, rare ones the more: the goals of Skew-Fit. `goals=skewed` sets skew.power=-1.
+
+    Any other sampler is skewed by `skew.power` too: it is fitted to codes that weigh so.
+    """
+
+    Config = SkewedConfig
 
 
 def kernel_log_density(seen: Tensor, points: Tensor) -> Tensor:
