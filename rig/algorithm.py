@@ -150,7 +150,7 @@ class RIG:
         batch: int,
         random_steps: int,
         hold: float,
-        updates_per_step: int,
+        updates_per_step: float,
         n_step: int = 1,
         overlap: bool = False,
         online: Online | None = None,
@@ -167,6 +167,11 @@ class RIG:
         self.steps = 0
         self.refitted = 0  # `steps` at the last refit
 
+    @property
+    def updates(self) -> int:
+        """After a step of every world."""
+        return round(self.updates_per_step * self.env.num_envs)
+
     def code(self, observed: Tensor) -> Tensor:
         """Agent coordinates f32[N, K] of observations."""
         return self.frame(self.encoder.encode(observed))
@@ -182,13 +187,13 @@ class RIG:
         return self.imagine(self.env.num_envs)
 
     def step(self) -> dict[str, Tensor]:
-        """One step of every world, then `updates_per_step` updates for each; returns the metrics of the last updates.
+        """One step of every world, then `updates` updates; returns the metrics of the last ones.
 
         Where the worlds lose their open episodes, these are dropped whole and others begun; nothing is counted.
         """
         if self.offline:
             self.steps += self.env.num_envs
-            return self.learn(self.updates_per_step * self.env.num_envs)
+            return self.learn(self.updates)
         refitted: dict[str, Tensor] = {}
         if self.replay.step == self.replay.horizon:
             refitted = self.refit()
@@ -212,13 +217,13 @@ class RIG:
 
     def advance(self) -> dict[str, Tensor]:
         """l. 7-14 for one step of the open episodes."""
-        action, updates = self.act(), self.updates_per_step * self.env.num_envs
+        action = self.act()
         if self.worker is None or self.steps < self.random_steps or not len(self.replay):
             learning = self.steps >= self.random_steps
             self.store(action, *self.follow(action))
-            return self.learn(updates) if learning else {}
+            return self.learn(self.updates) if learning else {}
         following = self.worker.submit(self.follow, action)
-        metrics = self.learn(updates)  # from what was stored before this step
+        metrics = self.learn(self.updates)  # from what was stored before this step
         self.store(action, *following.result())
         return metrics
 

@@ -45,10 +45,10 @@ def choose(agent: RIG, setting: str, steps: int) -> None:
 
     What it measures with is undone. Raises UserError where on is asked for and nothing can be compiled here.
     """
-    learner, updates = agent.learner, (steps - agent.steps) * agent.updates_per_step
+    learner, updates = agent.learner, (steps - agent.steps) // agent.env.num_envs * agent.updates
     if setting == "off" or not learner.steps:
         return
-    batches = [_batch(agent)] * (agent.updates_per_step * agent.env.num_envs)
+    batches = [_batch(agent)] * agent.updates
     if setting == "on":
         _compile(learner, batches)
         return

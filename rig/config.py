@@ -128,7 +128,7 @@ class RunConfig:
     seed: int = 0  # makes every generator of the run
     steps: int = 12_000  # env steps of policy training; 0: the encoder alone
     random_steps: int = 1000  # env steps of the exploration policy before the first update
-    updates_per_step: int = 2  # gradient updates an env step
+    updates_per_step: float = 2.0  # gradient updates an env step; 0.25 with num_envs=64: 16 after a step of them all
     n_step: int = 1  # env steps whose rewards are summed before the learner's own value of what follows counts
     num_envs: int = 8  # worlds stepped together while the policy trains
     device: str = "auto"  # auto | cpu | cuda

@@ -31,7 +31,7 @@ RANGES: dict[str, Range] = {
     "seed": Range(0, 2**32 - 1),
     "steps": COUNT_OR_NONE,
     "random_steps": COUNT_OR_NONE,
-    "updates_per_step": COUNT,
+    "updates_per_step": POSITIVE,
     "n_step": COUNT,
     "num_envs": COUNT,
     "task.size": Range(32, 256),
@@ -204,6 +204,12 @@ def _check_fit(config: RunConfig) -> None:
     if config.reuse.replay and config.online.every:
         raise UserError(
             f"replay.from takes no new steps to refit an encoder to, got online.every={config.online.every}; try online.every=0"
+        )
+    updates = config.updates_per_step * config.num_envs
+    if updates < 1 or abs(updates - round(updates)) > 1e-6:
+        raise UserError(
+            f"updates_per_step times num_envs={config.num_envs} must be a whole number of updates, at least 1, got {updates:g}; "
+            f"try updates_per_step={max(1, round(updates)) / config.num_envs:g}"
         )
     needed = config.task.horizon * config.num_envs
     if config.replay.capacity < needed:

@@ -161,7 +161,7 @@ def _work(agent: RIG) -> dict[str, Work]:
 
     Of the bytes, those that no way of doing it could leave out.
     """
-    updates = agent.updates_per_step * agent.env.num_envs
+    updates = agent.updates
     with agent.learner.as_written():
         learning, encoding = _flops(lambda: agent.learn(updates)) / updates, _flops(lambda: _encode_step(agent))
     replay, frames = agent.replay, agent.replay.observed[agent.replay.open_rows, 0]
@@ -199,7 +199,7 @@ def _report(config: RunConfig, agent: RIG, clock: Clock, steps: int, work: dict[
         f"{names}: {steps:,} env steps in {total:.2f} s, {steps / total:,.1f} a second, on {where}",
         f"{'part':10s}{'share':>7s}{'calls':>8s}{'ms a call':>11s}{'calls/s of it':>15s}",
     ]
-    times = {"update": agent.updates_per_step * agent.env.num_envs}
+    times = {"update": agent.updates}
     seconds: dict[str, float] = {}
     for part in PARTS:
         own = [span.own for span in clock.spans if span.part == part]

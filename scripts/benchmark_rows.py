@@ -197,10 +197,10 @@ def stepping(agent: RIG, steps: int) -> Work:
     return work
 
 
-def training_row(name: str, worlds: int, size: Size) -> Row:
-    """Whole training on Reach from pixels, in so many worlds at once on either side."""
+def training_row(name: str, worlds: int, size: Size, *learner: str) -> Row:
+    """Whole training on Reach from pixels, in so many worlds at once on either side; `learner`: our learner's settings."""
     parts = ["encoder=beta_vae", "goals=gaussian", "frame=identity", "device=cpu", f"num_envs={worlds}"]
-    config = compose([*parts, "learner.compile=on", "learner.precision=auto"])
+    config = compose([*parts, "learner.compile=on", "learner.precision=auto", *learner])
     steps = size.env_steps // worlds
     agent = warmed_agent(config, (size.turns + 1) * steps * worlds)
     envs, imagine = build.make_env(config, 1, "train", worlds), partial(agent.goals.sample, generator=seeded(0))
@@ -222,9 +222,12 @@ def train_reach(size: Size) -> Iterator[Row]:
     """Env steps a second of policy training on Reach from pixels: act, step, film, encode, store, and two updates of 128.
 
     Against SB3's TD3 and HerReplayBuffer over environments that encode their frames, with the same encoder, sizes, batch and
-    updates a step. Eight worlds, the default, are stepped, filmed and encoded together, on either side; train_reach_1: one world.
+    updates a step. SB3 has no LayerNorm and no candidates to choose an action from, so that ours has none here either. Eight
+    worlds, the default, are stepped, filmed and encoded together, on either side. train_reach_defaults: ours with both, as it
+    trains by default; train_reach_1: that in one world.
     """
-    yield training_row("train_reach", 8, size)
+    yield training_row("train_reach", 8, size, "learner.layer_norm=false", "learner.candidates=1")
+    yield training_row("train_reach_defaults", 8, size)
     yield training_row("train_reach_1", 1, size)
 
 

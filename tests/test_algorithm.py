@@ -48,7 +48,7 @@ def make(
     shares: tuple[float, float, float] = (0.25, 0.25, 0.5),
     random_steps: int = 0,
     hold: float = 1.0,
-    updates_per_step: int = 1,
+    updates_per_step: float = 1,
     n_step: int = 1,
     batch: int = 16,
     seed: int = 0,
@@ -133,8 +133,8 @@ def test_the_first_steps_explore_and_nothing_is_learnt_from_them(hold: float) ->
     assert len(agent.learner.acted) == 1 and len(agent.learner.batches) == WORLDS
 
 
-@pytest.mark.parametrize(("worlds", "updates"), [(1, 1), (1, 3), (3, 2)])
-def test_updates_follow_the_env_steps_after_the_random_ones(worlds: int, updates: int) -> None:
+@pytest.mark.parametrize(("worlds", "updates"), [(1, 1), (1, 3), (3, 2), (4, 0.5)])
+def test_updates_follow_the_env_steps_after_the_random_ones(worlds: int, updates: float) -> None:
     agent = run(make(env=PointLine(worlds=worlds), random_steps=4 * worlds, updates_per_step=updates), 15)
     assert agent.steps == 15 * worlds
     assert len(agent.learner.batches) == updates * (15 - 4) * worlds

@@ -145,6 +145,8 @@ def test_out_of_range_is_refused(path: str) -> None:
         ({"steps": -1}, r"steps must be at least 0, got -1; try steps=0"),
         ({"steps": 900}, r"random_steps=1000 leaves none of steps=900 to learn in; try random_steps=90"),
         ({"replay__capacity": 99, "num_envs": 2}, r"replay.capacity must hold .* = 100, got 99; try replay.capacity=1000"),
+        ({"updates_per_step": 0.3, "num_envs": 8}, r"updates_per_step times num_envs=8 .* got 2.4; try updates_per_step=0.25$"),
+        ({"updates_per_step": 0.25, "num_envs": 1}, r"updates_per_step .* at least 1, got 0.25; try updates_per_step=1$"),
         ({"relabel__keep": 0.1}, r"relabel shares keep .* visited must add to 1, got 0.9; try relabel.keep=0.2"),
         ({"relabel__imagined": 1.0, "relabel__future": 0.5}, r"relabel shares .* must add to 1, got 1.7; try 0.2, 0.5 and 0.3"),
         ({"encoder__name": "beta"}, r"unknown encoder 'beta'; valid: beta_vae, .*oracle; try encoder=beta_vae"),
