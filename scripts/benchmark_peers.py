@@ -20,6 +20,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from rig.algorithm import act_on, observe
+from rig.encoders.base import Encoder
 from rig.encoders.vae import VAE
 from rig.envs import TASKS
 from rig.envs.task import Worlds
@@ -96,19 +98,20 @@ class EncodedWorlds(VecEnv):
     """
 
     def __init__(
-        self, worlds: Any, encode: Callable[[Tensor], Tensor], imagine: Callable[[int], Tensor], dim: int, horizon: int
+        self, worlds: Any, encoder: Encoder, imagine: Callable[[int], Tensor], horizon: int, device: torch.device
     ) -> None:
+        dim = encoder.latent_dim
         self.spaces = Codes((dim,))
         super().__init__(worlds.num_envs, self.spaces.observation_space, self.spaces.action_space)
-        self.worlds, self.encode, self.imagine, self.horizon = worlds, encode, imagine, horizon
+        self.worlds, self.encoder, self.imagine, self.horizon, self.device = worlds, encoder, imagine, horizon, device
         self.goal = np.zeros((self.num_envs, dim), np.float32)
         self.steps = 0
         self.action = np.zeros((self.num_envs, ACTION), np.float32)
 
     def reset(self) -> dict[str, np.ndarray]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Begin an episode in every world, towards imagined goals."""
-        self.steps, self.goal = 0, self.imagine(self.num_envs).numpy()
-        return self._seen(self.worlds.reset().frame)
+        self.steps, self.goal = 0, self.imagine(self.num_envs).cpu().numpy()
+        return self._seen(self.worlds.reset())
 
     def step_async(self, actions: np.ndarray) -> None:
         """Take actions f32[N, A]."""
@@ -116,7 +119,7 @@ class EncodedWorlds(VecEnv):
 
     def step_wait(self) -> Any:
         """Apply them for one env step; all episodes end together, at the horizon."""
-        seen = self._seen(self.worlds.step(self.action).frame)
+        seen = self._seen(act_on(self.worlds, torch.from_numpy(self.action)))
         reward = self.spaces.compute_reward(seen["achieved_goal"], seen["desired_goal"], None)
         self.steps += 1
         over = self.steps == self.horizon
@@ -128,8 +131,8 @@ class EncodedWorlds(VecEnv):
             seen = self.reset()
         return seen, reward, np.full(self.num_envs, over), infos
 
-    def _seen(self, frame: np.ndarray) -> dict[str, np.ndarray]:
-        code = self.encode(torch.from_numpy(frame)).numpy()
+    def _seen(self, observation: Any) -> dict[str, np.ndarray]:
+        code = self.encoder.encode(observe(self.encoder, observation, self.device)).cpu().numpy()
         return {"observation": code, "achieved_goal": code.copy(), "desired_goal": self.goal.copy()}
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
@@ -153,7 +156,9 @@ class EncodedWorlds(VecEnv):
         self.worlds.close()
 
 
-def learner(kind: type[TD3] | type[SAC], env: gymnasium.Env[Any, Any] | VecEnv, capacity: int, **settings: Any) -> TD3 | SAC:
+def learner(
+    kind: type[TD3] | type[SAC], env: gymnasium.Env[Any, Any] | VecEnv, capacity: int, device: torch.device, **settings: Any
+) -> TD3 | SAC:
     """SB3's learner over its HerReplayBuffer ("future", four of five goals relabelled: its documentation's settings)."""
     noise = {"action_noise": NormalActionNoise(np.zeros(ACTION), np.full(ACTION, 0.2))} if kind is TD3 else {}
     with warnings.catch_warnings():
@@ -161,7 +166,7 @@ def learner(kind: type[TD3] | type[SAC], env: gymnasium.Env[Any, Any] | VecEnv, 
         model = kind(
             "MultiInputPolicy", env, buffer_size=capacity, replay_buffer_class=HerReplayBuffer,
             replay_buffer_kwargs={"n_sampled_goal": 4, "goal_selection_strategy": "future"},
-            policy_kwargs={"net_arch": [256, 256]}, device="cpu", **noise, **settings,
+            policy_kwargs={"net_arch": [256, 256]}, device=device, **noise, **settings,
         )  # fmt: skip
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model
@@ -179,12 +184,12 @@ def fill(buffer: HerReplayBuffer, episode: int, draw: Callable[[np.ndarray], Non
             draw(array)
 
 
-def her_buffer(capacity: int, env: Codes) -> HerReplayBuffer:
+def her_buffer(capacity: int, env: Codes, device: torch.device) -> HerReplayBuffer:
     """A HerReplayBuffer alone."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         space: Any = env.observation_space
-        return HerReplayBuffer(capacity, space, env.action_space, DummyVecEnv([lambda: env]), device="cpu")
+        return HerReplayBuffer(capacity, space, env.action_space, DummyVecEnv([lambda: env]), device=device)
 
 
 def buffer_bytes(buffer: HerReplayBuffer) -> float:
@@ -195,14 +200,16 @@ def buffer_bytes(buffer: HerReplayBuffer) -> float:
 
 
 def vae_epochs(encoder: VAE, frames: Tensor, beta: float, batch: int, steps: int, workers: int) -> None:
-    """The plain loop: a shuffling DataLoader over u8 frames, float32, Adam as it comes."""
-    loader = DataLoader(TensorDataset(frames), batch, shuffle=True, drop_last=True, num_workers=workers)
+    """The plain loop: a shuffling DataLoader over u8 frames of the host, pinned for a GPU, float32, Adam as it comes."""
+    device = next(encoder.parameters()).device
+    pinned = device.type == "cuda"
+    loader = DataLoader(TensorDataset(frames), batch, shuffle=True, drop_last=True, num_workers=workers, pin_memory=pinned)
     parameters: list[nn.Parameter] = [p for p in encoder.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(parameters, lr=1e-3)
     done = 0
     while done < steps:
         for (chunk,) in loader:
-            x = encoder.standardise(chunk)
+            x = encoder.standardise(chunk.to(device, non_blocking=True))
             posterior = encoder.posterior(x)
             sample = posterior.sample(torch.randn_like(posterior.mean))
             error = (encoder.reconstruct(sample) - x).square().sum() / len(x)

@@ -7,6 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+import torch
+
+DIM, BATCH, HORIZON = 16, 256, 50
+"""Of the codes, of what an update learns from, of the episodes."""
+CPU = torch.device("cpu")
 Work = Callable[[], int]
 """Does a fixed amount of work and returns how many units of it."""
 
@@ -25,19 +30,27 @@ class Row:
 
 @dataclass(frozen=True)
 class Size:
-    """How much is done in a turn."""
+    """How much is done in a turn, and where."""
 
     turns: int
     updates: int
     samples: int
     env_steps: int
     vae_steps: int
+    device: torch.device = CPU
+
+
+def seeded(seed: int, device: torch.device = CPU) -> torch.Generator:
+    """A generator of numbers on a device."""
+    return torch.Generator(device).manual_seed(seed)
 
 
 def seconds_of(call: Callable[[], object]) -> float:
-    """How long a call takes."""
+    """How long a call takes, until what it asked of a GPU is done."""
     start = time.perf_counter()
     call()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
@@ -45,9 +58,9 @@ def taking_turns(name: str, unit: str, ours: Work, peer: Work, turns: int) -> Ro
     """Run the two alternately after one uncounted turn of each; rates are units a second."""
 
     def rate(work: Work) -> float:
-        start = time.perf_counter()
-        done = work()
-        return done / (time.perf_counter() - start)
+        done: list[int] = []
+        seconds = seconds_of(lambda: done.append(work()))
+        return done[0] / seconds
 
     for work in (ours, peer):
         rate(work)
