@@ -11,7 +11,7 @@ from rig.errors import UserError
 from rig.learners.actions import BOUNDS, NOISES
 from rig.learners.inputs import WIDTHS
 from rig.learners.sb3 import need
-from rig.learners.values import CRITICS
+from rig.learners.values import VALUES
 from rig.rewards.distances import COVARIANCES, NORMS
 
 
@@ -143,7 +143,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "reward.covariance": COVARIANCES,
     "learner.goal_input": tuple(WIDTHS),
     "learner.action": BOUNDS,
-    "learner.critic": CRITICS,
+    "learner.critic": tuple(VALUES),
     "learner.noise_kind": NOISES,
     "learner.precision": ("float32", "bfloat16", "auto"),
     "learner.compile": ("auto", "on", "off"),

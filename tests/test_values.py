@@ -60,14 +60,15 @@ def test_the_loss_pulls_histograms_towards_their_targets() -> None:
     torch.testing.assert_close(gradient, (logits.detach().softmax(-1) - histogram.target(value)) / 6)
 
 
-def test_bins_are_those_of_the_first_batch_and_survive_a_checkpoint() -> None:
-    entry: Any = LEARNERS["td3"]
+@pytest.mark.parametrize("name", ["td3", "sac"])
+def test_bins_are_those_of_the_first_batch_and_survive_a_checkpoint(name: str) -> None:
+    entry: Any = LEARNERS[name]
     one, other = (entry(entry.Config(hidden=(8,), critic="hl_gauss"), LATENT, ACTION, draws(seed)) for seed in (0, 1))
     first, second = batches(2)
     for batch in (first, second._replace(reward=9 * second.reward)):
         one.update(batch, draws(2))
     greatest = float(first.reward.abs().max())
-    assert float(one.histogram.reach) == pytest.approx(1.25 * greatest / (1 - one.config.discount), rel=1e-5)
+    assert float(one.values.reach) == pytest.approx(1.25 * greatest / (1 - one.config.discount), rel=1e-5)
     other.load_state_dict(unpack(pack(one.state_dict())))
     for batch in batches(3, seed=5):
         metrics = [learner.update(batch, draws(3)) for learner in (one, other)]

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss, softplus
+from torch.nn.functional import softplus
 
 from rig.learners.base import Learner, TrunkMaker
 from rig.learners.inputs import WIDTHS
+from rig.learners.values import VALUES
 from rig.nets import Adam, Ensemble, mixed_precision, polyak_update
 from rig.types import Batch
 
@@ -37,6 +38,7 @@ class SACConfig:
     batch: int = 128  # transitions an update
     discount: float = 0.95  # per env step: a horizon of 20, about the steps that a reach or a push takes
     polyak: float = 0.005  # share of the online critics taken into the targets at each update [Haarnoja et al. 2018b: 0.005]
+    critic: str = "mse"  # how critics learn values: mse | hl_gauss: by classification, over a histogram
     temperature: float = 0.1  # weight of the entropy in the reward, at first
     target_entropy: float = -1.0  # nats an action component, what the temperature is tuned for [Haarnoja et al. 2018b: -1]
 
@@ -59,9 +61,9 @@ class SAC(Learner):
         self.latent_dim, self.action_dim = latent_dim, action_dim
         width = WIDTHS[config.goal_input] * self.grow_trunk(trunk, generator)
         self.actor = Ensemble(1, (width, *config.hidden, 2 * action_dim), generator=generator)
-        self.critics = Ensemble(
-            2, (width + action_dim, *config.hidden, 1), layer_norm=config.layer_norm, generator=generator
-        )
+        self.values = VALUES[config.critic]()
+        sizes = (width + action_dim, *config.hidden, self.values.width)
+        self.critics = Ensemble(2, sizes, layer_norm=config.layer_norm, generator=generator)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
         self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, config.anneal)
@@ -91,24 +93,24 @@ class SAC(Learner):
         return self.policy(policy_input, noise)[0]
 
     def critic_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Summed squared error of both critics (halved) against the soft double-Q target, and the Q values f32[2, B].
+        """Summed error of both critics (halved) against the soft double-Q target, and the Q values f32[2, B].
 
         `noise` f32[B, A] is standard normal. Source: Haarnoja et al. 2018b, equation 5.
         """
         with torch.no_grad():
             next_input = self.inputs(batch.next_latent, batch.goal)
             next_action, next_log_prob = self.policy(next_input, noise)
-            next_value = self.target_critics(torch.cat((next_input, next_action), 1))[..., 0].amin(0)
+            next_value = self.values.value(self.target_critics(torch.cat((next_input, next_action), 1))).amin(0)
             soft_value = next_value - self.log_temperature.exp() * next_log_prob
             target = batch.reward + self.config.discount**batch.steps * soft_value
-        value = self.critics(torch.cat((self.inputs(batch.latent, batch.goal), batch.action), 1))[..., 0]
-        return 0.5 * len(value) * mse_loss(value, target.expand_as(value)), value
+        output = self.critics(torch.cat((self.inputs(batch.latent, batch.goal), batch.action), 1))
+        return 0.5 * self.values.loss(output, target), self.values.value(output)
 
     def actor_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
         """mean(α log π - min Q), and the log-densities f32[B] of the actions drawn. Source: Haarnoja et al. 2018b, equation 7."""
         policy_input = self.inputs(batch.latent, batch.goal)
         action, log_prob = self.policy(policy_input, noise)
-        value = self.critics(torch.cat((policy_input, action), 1))[..., 0].amin(0)
+        value = self.values.value(self.critics(torch.cat((policy_input, action), 1))).amin(0)
         return (self.log_temperature.exp().detach() * log_prob - value).mean(), log_prob
 
     def temperature_loss(self, log_prob: Tensor) -> Tensor:
@@ -136,20 +138,20 @@ class SAC(Learner):
 
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """One step of critics, actor and temperature, and the targets' polyak step."""
-        self.begin_anew_where_due(self.updates, generator, keep=("updates",))
+        if not self.updates:
+            self.values.fit(batch.reward, self.config.discount)
+        self.begin_anew_where_due(self.updates, generator, keep=("updates", "values."))
         self.updates += 1
         batch = self.shifted(batch, generator)
         now, after = (torch.randn(batch.action.shape, generator=generator, device=batch.action.device) for _ in range(2))
         return self.step(batch, now, after)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """All weights, target weights, Adam moments and, where it is counted for resets, the number of updates."""
-        counted = {"updates": torch.tensor(self.updates)} if self.config.reset_every else {}
-        return {**super().state_dict(*args, **kwargs), **counted}
+        """All weights, target weights, Adam moments and the update counter, as flat tensors."""
+        return {**super().state_dict(*args, **kwargs), "updates": torch.tensor(self.updates)}
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
         """Put back what `state_dict` returned."""
         rest = dict(state_dict)
-        if self.config.reset_every:
-            self.updates = int(rest.pop("updates"))
+        self.updates = int(rest.pop("updates"))
         return super().load_state_dict(rest, strict, assign)

@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from rig.learners.actions import Candidates, Exploration, bounded, inverted
 from rig.learners.base import Learner, TrunkMaker
 from rig.learners.inputs import WIDTHS
-from rig.learners.values import BINS, Histogram
+from rig.learners.values import VALUES
 from rig.nets import Adam, Ensemble, mixed_precision, polyak_update
 from rig.types import Batch
 
@@ -67,8 +66,8 @@ class TD3(Learner):
         self.latent_dim, self.action_dim = latent_dim, action_dim
         width = WIDTHS[config.goal_input] * self.grow_trunk(trunk, generator)
         self.actor = Ensemble(1, (width, *config.hidden, action_dim), generator=generator)
-        self.histogram = Histogram() if config.critic == "hl_gauss" else None
-        sizes = (width + action_dim, *config.hidden, BINS if self.histogram else 1)
+        self.values = VALUES[config.critic]()
+        sizes = (width + action_dim, *config.hidden, self.values.width)
         self.critics = Ensemble(config.critics, sizes, layer_norm=config.layer_norm, generator=generator)
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
@@ -89,13 +88,9 @@ class TD3(Learner):
             action = self.candidates(given, action, self.least_value)
         return action if generator is None else self.exploration(action, generator)
 
-    def value(self, output: Tensor) -> Tensor:
-        """Q values f32[C, B] of what critics put out f32[C, B, 1], or f32[C, B, BINS] where they classify."""
-        return output[..., 0] if self.histogram is None else self.histogram.value(output)
-
     def least_value(self, inputs: Tensor) -> Tensor:
         """The least Q value f32[B] that a critic gives to what critics are given f32[B, W + A]."""
-        return self.value(self.critics(inputs)).amin(0)
+        return self.values.value(self.critics(inputs)).amin(0)
 
     def critic_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Summed error of the C critics against the smoothed, clipped double-Q target, and the Q values f32[C, B].
@@ -106,20 +101,17 @@ class TD3(Learner):
             next_input = self.inputs(batch.next_latent, batch.goal)
             smoothing = (noise * self.config.target_noise).clamp(-self.config.target_clip, self.config.target_clip)
             next_action = (bounded(self.config.action, self.target_actor(next_input)[0]) + smoothing).clamp(-1, 1)
-            next_value = self.value(self.target_critics(torch.cat((next_input, next_action), 1))).amin(0)
+            next_value = self.values.value(self.target_critics(torch.cat((next_input, next_action), 1))).amin(0)
             target = batch.reward + self.config.discount**batch.steps * next_value
         output = self.critics(torch.cat((self.inputs(batch.latent, batch.goal), batch.action), 1))
-        value = self.value(output)
-        if self.histogram is not None:
-            return self.histogram.loss(output, target), value
-        return len(value) * mse_loss(value, target.expand_as(value)), value
+        return self.values.loss(output, target), self.values.value(output)
 
     def actor_loss(self, batch: Batch) -> Tensor:
         """-mean Q1(s, π(s)): the deterministic policy gradient (Fujimoto et al. 2018, Algorithm 1, line 12)."""
         policy_input = self.inputs(batch.latent, batch.goal)
         output = self.actor(policy_input)[0]
         action = bounded(self.config.action, output)
-        loss = -self.value(self.critics(torch.cat((policy_input, action), 1), members=1)).mean()
+        loss = -self.values.value(self.critics(torch.cat((policy_input, action), 1), members=1)).mean()
         return loss if self.config.action == "tanh" else inverted(loss, action, output)
 
     def critic_step(self, batch: Batch, noise: Tensor) -> dict[str, Tensor]:
@@ -153,9 +145,9 @@ class TD3(Learner):
         """An update with each batch. All up to an actor step are one call, so that compiled they are one graph."""
         every, anew, metrics = self.config.actor_every, self.config.reset_every, {}
         while batches:
-            if self.histogram is not None and not self.updates:
-                self.histogram.fit(batches[0].reward, self.config.discount)
-            self.begin_anew_where_due(self.updates, generator, keep=("updates", "exploration.", "histogram."))
+            if not self.updates:
+                self.values.fit(batches[0].reward, self.config.discount)
+            self.begin_anew_where_due(self.updates, generator, keep=("updates", "exploration.", "values."))
             until = min(every - self.updates % every, anew - self.updates % anew if anew else every)
             taken, batches = batches[:until], batches[until:]
             shifted, noises = [], []

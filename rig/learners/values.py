@@ -1,16 +1,32 @@
-"""Values by classification: what a critic puts out is a histogram, and its mean is the value."""
+"""How a critic tells a value, and learns it: as a number, or as a histogram whose mean is the value."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax
+from torch.nn.functional import log_softmax, mse_loss
 
-CRITICS = ("mse", "hl_gauss")
-"""Every way in which a critic learns a value."""
 BINS = 101
 SPREAD = 0.75
 """Std of a target's Gaussian, in bins. Source: Farebrother et al. 2024 (arXiv:2403.03950), section 4."""
+
+
+class Scalar(nn.Module):
+    """A critic's one output is the value, and its loss the squared error."""
+
+    width = 1
+    """Outputs of a critic."""
+
+    def fit(self, reward: Tensor, discount: float) -> None:
+        """Nothing depends on how large values can be."""
+
+    def value(self, output: Tensor) -> Tensor:
+        """Values f32[...] of outputs f32[..., 1]."""
+        return output[..., 0]
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Squared error of outputs f32[C, B, 1] against targets f32[B], mean over B and summed over C."""
+        return len(output) * mse_loss(output[..., 0], target.expand_as(output[..., 0]))
 
 
 class Histogram(nn.Module):
@@ -22,6 +38,7 @@ class Histogram(nn.Module):
     Source: Farebrother et al. 2024 (arXiv:2403.03950), sections 3.1 and 4; Imani & White 2018 (arXiv:1806.04613).
     """
 
+    width = BINS
     reach: Tensor
     places: Tensor
 
@@ -52,3 +69,7 @@ class Histogram(nn.Module):
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy of logits f32[C, B, BINS] against scalar targets f32[B], mean over B and summed over C."""
         return -(self.target(target) * log_softmax(logits, -1)).sum(-1).mean(1).sum()
+
+
+VALUES: dict[str, type[Scalar] | type[Histogram]] = {"mse": Scalar, "hl_gauss": Histogram}
+"""Every way in which a critic learns a value."""
