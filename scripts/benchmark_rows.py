@@ -175,7 +175,7 @@ def by_name(size: Size) -> Iterator[Row]:
     yield taking_turns("by_name", "env steps/s", stepping(named, size.env_steps), stepping(by_hand, size.env_steps), size.turns)
 
 
-MILLION = "preset=rig_push num_envs=512 updates_per_step=0.25 steps=1000000 learner.compile=on learner.precision=auto"
+MILLION = "preset=rig_push num_envs=512 random_steps=25600 updates_per_step=0.25 steps=1000000 learner.precision=auto"
 MINUTES = 3.0
 
 
