@@ -25,7 +25,7 @@ class Replayed(GoalSampler):
     """Codes of visited frames, drawn as they weigh: places that the agent, or exploration, has been at.
 
     A drawn code has no density; `log_prob` is that of a kernel density estimate on the codes kept.
-    Source: Pong et al. 2019 (arXiv:1903.03698), section 3.2, goals from the skewed replay.
+    Source: the empirical distribution of Pong et al. 2019 (arXiv:1903.03698), section 3.1, before it is skewed.
     """
 
     Config = ReplayedConfig
@@ -67,6 +67,7 @@ class Skewed(Replayed):
     """Codes of visited frames, rare ones the more: the goals of Skew-Fit. `goals=skewed` sets skew.power=-1.
 
     Any other sampler is skewed by `skew.power` too: it is fitted to codes that weigh so.
+    Source: Pong et al. 2019 (arXiv:1903.03698), section 3.2, goals from the skewed replay.
     """
 
     Config = SkewedConfig
