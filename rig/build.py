@@ -24,6 +24,7 @@ from rig.online import Online
 from rig.replay.exchange import WIDEST, Exchange
 from rig.replay.ring import Ring
 from rig.rewards import Reward
+from rig.skew import asks_encoder
 from rig.types import need_covariance
 
 STREAMS = ("network", "collect", "train", "evaluate", "probe")
@@ -111,7 +112,7 @@ def make_representation(config: RunConfig, env: Any) -> Representation:
         goals = goals_class(config.goals, encoder.latent_dim)
         goals.attach(encoder, shape)
         goals = goals.to(device)
-    if config.skew.power and not (encoder.has_density and config.skew.density == "frame"):
+    if config.skew.power and not asks_encoder(config.skew, encoder):
         with _fitting(f"skew.power={config.skew.power:g} with encoder={config.encoder.name}"):
             need_covariance(frame.dim, "skew.power=0 goals=replayed")
     reward_class: Any = find("reward", config.reward.name).entry

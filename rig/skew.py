@@ -27,6 +27,11 @@ KERNELS = 4096
 """Most frames whose coordinates carry a kernel: evenly spaced among all."""
 
 
+def asks_encoder(skew: SkewConfig, encoder: Encoder) -> bool:
+    """Whether p is the encoder's own, of an observation, and not one of agent coordinates."""
+    return encoder.has_density and skew.density == "frame"
+
+
 def log_density(
     skew: SkewConfig, encoder: Encoder, observed: Tensor, coordinates: Tensor, generator: torch.Generator
 ) -> Tensor:
@@ -35,7 +40,7 @@ def log_density(
     The encoder's own density of an observation; where that is not wanted, or it has none, a kernel density estimate on the agent
     coordinates: a code has directions that tell of nothing, and in all of them together every frame is far from every other.
     """
-    if encoder.has_density and skew.density == "frame":
+    if asks_encoder(skew, encoder):
         return encoder.log_density(observed, skew.samples, generator).double()
     some = torch.linspace(0, len(coordinates) - 1, min(KERNELS, len(coordinates)), device=coordinates.device).long()
     return kernel_log_density(coordinates[some], coordinates).double()

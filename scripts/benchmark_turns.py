@@ -45,22 +45,27 @@ def seeded(seed: int, device: torch.device = CPU) -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
 
 
-def seconds_of(call: Callable[[], object]) -> float:
-    """How long a call takes, until what it asked of a GPU is done."""
-    start = time.perf_counter()
-    call()
+def now() -> float:
+    """Seconds, once what was asked of a GPU is done."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return time.perf_counter()
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    """How long a call takes."""
+    start = now()
+    call()
+    return now() - start
 
 
 def taking_turns(name: str, unit: str, ours: Work, peer: Work, turns: int) -> Row:
     """Run the two alternately after one uncounted turn of each; rates are units a second."""
 
     def rate(work: Work) -> float:
-        done: list[int] = []
-        seconds = seconds_of(lambda: done.append(work()))
-        return done[0] / seconds
+        start = now()
+        done = work()
+        return done / (now() - start)
 
     for work in (ours, peer):
         rate(work)
