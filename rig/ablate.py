@@ -60,7 +60,7 @@ def ablate(overrides: Sequence[str], jobs: int = 1) -> int:
     stopped = 0
     with Signals(partial(_touch, stop)) as signals:
         try:
-            stopped = sweep(typed, partial(train_in_process, jobs=jobs), announce=False)
+            stopped = sweep(typed, partial(train_in_process, jobs=jobs), _refuse_other, announce=False)
         except Exception:
             if not signals.code:  # else a worker without a run was ended by the same signal
                 raise
@@ -88,8 +88,7 @@ def train_in_process(config: RunConfig, overrides: Sequence[str], jobs: int = 1)
     if stop.exists():
         return 0
     state, log = state_of(folder, config.steps), folder.with_name(f"{folder.name}.log")
-    if state != "missing":
-        _refuse_other(folder, config)
+    _refuse_other(config)
     if state == "complete":
         print(f"{folder.name}: complete already", flush=True)
         return 0
@@ -132,8 +131,11 @@ def _touch(stop: Path) -> None:
     stop.touch()
 
 
-def _refuse_other(folder: Path, config: RunConfig) -> None:
-    """Raise UserError where the run in a folder is not one of this configuration."""
+def _refuse_other(config: RunConfig) -> None:
+    """Raise UserError where the folder of a run holds another one."""
+    folder = Path(config.run_dir)
+    if state_of(folder) == "missing":
+        return
     begun = leaves(load_config(folder))
     for key, value in leaves(config).items():
         changeable = any(fnmatchcase(key, pattern) for pattern in ("run_dir", *RESUMABLE))

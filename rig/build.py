@@ -78,6 +78,18 @@ def make_env(config: RunConfig, seed: int, stream: str, num_envs: int) -> Any:
         raise UserError(str(error)) from error
 
 
+def make_start(config: RunConfig, num_envs: int) -> tuple[Any, Representation]:
+    """The worlds whose frames an encoder learns from, and the representation, untrained.
+
+    Raises UserError where the parts of a run do not go together, as far as that can be told without a frame.
+    """
+    env = make_env(config, config.seed, "collect", num_envs)
+    need_goals(config, env)
+    representation = make_representation(config, env)
+    need_learner(config, representation.encoder)
+    return env, representation
+
+
 def need_goals(config: RunConfig, env: Any) -> None:
     """Raise UserError where a policy is to be trained in worlds that have no goals."""
     if config.steps and not env.task.factors:

@@ -115,5 +115,7 @@ def _import(group: str, name: str) -> Any:
         if error.name is None or not (module + ".").startswith(error.name + "."):
             raise  # the plug-in's own import failed: its author wants the traceback
         raise UserError(f"{group}={name}: no module '{error.name}'; expected module:Class, importable from here") from error
+    except SyntaxError as error:
+        raise UserError(f"{group}={name}: {error.filename}, line {error.lineno}: {error.msg}") from error
     except (AttributeError, ValueError) as error:
         raise UserError(f"{group}={name}: module '{module}' has no '{attribute}'; expected module:Class") from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -29,7 +30,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from rig.build import device_of
+from rig.build import device_of, make_start
 from rig.choices import GROUPS, find, unknown
 from rig.config import ReuseConfig, RunConfig
 from rig.config_check import check
@@ -40,6 +41,9 @@ CONFIGS = Path(__file__).parent / "configs"
 EVALUABLE = ("task.camera", "task.samples", "task.distractors", "task.distractor_seed", "task.horizon", "learner.candidates")
 """What an evaluation may change: the same world looked at otherwise, or for longer, and how the policy's actions are chosen."""
 RESUMABLE = ("steps", "replay.memory", "learner.compile", "checkpoint.*", "evaluation.*")
+
+LONGEST = 180
+"""Characters of a job's folder name, before what tells apart names that are longer."""
 
 ALIASES = {"encoder.from": "reuse.encoder", "replay.from": "reuse.replay"}
 """What is typed -> the setting that it is: no field of a dataclass can be called "from"."""
@@ -100,33 +104,36 @@ def typed_run_dir(overrides: Sequence[str]) -> str:
     return next((os.path.expanduser(str(item.value())) for item in typed), "")
 
 
-def sweep(overrides: Sequence[str], job: Job, announce: bool = True) -> int:
+def sweep(overrides: Sequence[str], job: Job, accept: Callable[[RunConfig], None] | None = None, announce: bool = True) -> int:
     """Run `job` for every combination of the overrides, through Hydra's multirun; returns the first failure's exit code, or 0.
 
-    What can be enumerated is composed and checked before the first job starts. Each job's run_dir is a folder, named by what
-    varies, in the run_dir of the overrides or else in runs/<time>_sweep. `announce`: print a line as each begins.
+    What can be enumerated is composed, built and checked before the first job starts, by `accept` too, which raises UserError for
+    a configuration that it will not have. Each job's run_dir is a folder, named by what varies or, where nothing does, by all
+    that was typed, in the run_dir of the overrides or else in runs/<time>_sweep. `announce`: print a line as each begins.
     """
+    base = Path(typed_run_dir(overrides) or time.strftime("runs/%Y-%m-%d_%H-%M-%S_sweep"))
     with _hydra() as loader:
         parsed = _parse(overrides, loader)
         hydras = [item.input_line or "" for item in parsed if _is_hydras(item)]
         if "hydra/launcher=submitit_slurm" in hydras and shutil.which("srun") is None:
             raise UserError("hydra/launcher=submitit_slurm: there is no SLURM here; type it where srun is, or leave it out")
         ours = [item for item in parsed if not _is_hydras(item)]
-        lines = _lines(ours, loader)
-        for combination in _combinations(ours, lines):
-            _compose(combination)
-    varied = {item.key_or_group for item in ours if item.is_sweep_override()}
-    base = typed_run_dir(overrides) or time.strftime("runs/%Y-%m-%d_%H-%M-%S_sweep")
-    fixed = {"hydra.sweep.dir": _quoted(base), "hydra.sweep.subdir": ".", "hydra.output_subdir": "null"}
+        varied = {item.key_or_group for item in ours if item.is_sweep_override()}
+        lines = [line for line in _lines(ours, loader) if _key(line) != "run_dir"]
+        jobs = {_job_name(combination, varied): _compose(combination) for combination in _combinations(ours, lines)}
+        for name, config in jobs.items() if accept else ():
+            accept(replace(config, run_dir=str(base / name)))
+        _refuse_misfits(list(jobs.values()))
+    fixed = {"hydra.sweep.dir": _quoted(str(base)), "hydra.sweep.subdir": ".", "hydra.output_subdir": "null"}
     quiet = [f"{key}={value}" for key, value in fixed.items()] + ["hydra/job_logging=none", "hydra/hydra_logging=none"]
 
     def run_job(_: Any) -> None:
         cfg = HydraConfig.get()
         own = [str(item) for item in cfg.overrides.task]
-        name = _job_name([item for item in own if _key(item) in varied]) or str(cfg.job.num)
+        name = _job_name(own, varied)
         if announce:
             print(f"sweep: job {cfg.job.num} is {name}", flush=True)
-        typed = [item.lstrip("+") for item in own if _key(item) != "run_dir"]
+        typed = [item.lstrip("+") for item in own]
         code = job(replace(compose(typed), run_dir=str(Path(cfg.sweep.dir) / name)), typed)
         if code > 128:
             raise SystemExit(code)  # stopped by a signal: the jobs after it must not start
@@ -134,7 +141,7 @@ def sweep(overrides: Sequence[str], job: Job, announce: bool = True) -> int:
             raise _JobError(code)
 
     try:
-        with _command_line([*quiet, *hydras, *(line for line in lines if _key(line) != "run_dir")]), _explained():
+        with _command_line([*quiet, *hydras, *lines]), _explained():
             hydra_main(config_path=str(CONFIGS.resolve()), config_name="train", version_base="1.3")(run_job)()
     except (_JobError, SystemExit) as end:
         return int(end.args[0])
@@ -270,6 +277,12 @@ def _combinations(items: Sequence[Override], lines: Sequence[str]) -> list[list[
     return [list(combination) for combination in itertools.product(*axes)]
 
 
+def _refuse_misfits(configs: Sequence[RunConfig]) -> None:
+    """Raise UserError where the parts of one do not go together. Built here without CUDA: a cluster's login node has none."""
+    for config in dict.fromkeys(replace(config, seed=0, device="cpu", engine="c", run_dir="") for config in configs):
+        make_start(config, 1)[0].close()
+
+
 def _options(group: str, loader: ConfigLoader) -> list[str]:
     """The names of a group: the table's in its order, then those of YAML files."""
     table = [*GROUPS[group].table] if group in GROUPS else []
@@ -289,9 +302,11 @@ def _quoted(text: str) -> str:
     return QuotedString(text, Quote.single).with_quotes()
 
 
-def _job_name(lines: Sequence[str]) -> str:
-    """A folder name that tells the jobs of a sweep apart."""
-    return re.sub(r"[^\w.=,+-]+", "-", ",".join(line.lstrip("+") for line in lines))[:200]
+def _job_name(lines: Sequence[str], varied: Collection[str]) -> str:
+    """A folder name that tells the jobs of a sweep apart, and single ones from each other."""
+    told = ",".join(line.lstrip("+") for line in lines if not varied or _key(line) in varied)
+    name = re.sub(r"[^\w.=,+-]+", "-", told) or "defaults"
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 
 @contextmanager

@@ -118,10 +118,7 @@ class Begun(NamedTuple):
 
 def _begin(config: RunConfig) -> Begun:
     """Make or fetch what a run begins with. Raises UserError for whatever cannot be; nothing is written yet."""
-    env = build.make_env(config, config.seed, "collect", config.collect.num_envs)
-    build.need_goals(config, env)
-    representation = build.make_representation(config, env)
-    build.need_learner(config, representation.encoder)
+    env, representation = build.make_start(config, config.collect.num_envs)
     if config.reuse.encoder:
         take_encoder(config, representation.encoder)
     else:

@@ -47,12 +47,12 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Scores of groups of runs, f64[runs] for each task, at one step and at all before it."""
+    """Scores of groups of runs, f64[runs] for each task, at one step of each task and at all shared ones before."""
 
     metric: str
     by: tuple[str, ...]
-    step: int
-    tasks: tuple[str, ...]
+    steps: dict[str, int]
+    """Task -> the env step at which its runs are judged."""
     relative: bool
     """Whether scores are shares of the distance that doing nothing leaves, as where tasks differ in size or unit."""
     groups: dict[str, list[np.ndarray]]
@@ -60,6 +60,18 @@ class Comparison:
     members: dict[str, list[Run]]
     left_out: tuple[str, ...]
     """A line a run that could not be compared."""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks in the order of the scores."""
+        return tuple(self.steps)
+
+    @property
+    def when(self) -> str:
+        """The step of the scores for people, as in "step 20000" or "step 12000 of reach and 20000 of push"."""
+        if len(set(self.steps.values())) == 1:
+            return f"step {next(iter(self.steps.values()))}"
+        return "step " + " and ".join(f"{step} of {task}" for task, step in self.steps.items())
 
     @property
     def lower_is_better(self) -> bool:
@@ -104,17 +116,20 @@ def improvements(comparison: Comparison) -> dict[tuple[str, str], tuple[float, f
 def compare(paths: Sequence[Path], by: Sequence[str] = (), metric: str = "final_distance", step: int | None = None) -> Comparison:
     """Group the runs in and under some folders by their settings, and take a metric of each at one env step.
 
-    `by` names groups (`encoder`) or settings (`learner.batch`); none: all that differ. `step`: the last one that all complete
-    runs share by default. Raises UserError where there is nothing to compare.
+    `by` names groups (`encoder`) or settings (`learner.batch`); none: all that differ. `step`: by default the last one that all
+    complete runs of a task share, for each task its own. Raises UserError where there is nothing to compare.
     """
     runs = find_runs(paths)
     column = SHORT.get(metric, metric)
     _check_metric(runs, column, metric)
-    step = _shared_step(runs, step)
-    kept = [run for run in runs if step in run.rows]
+    tasks = sorted({run.task for run in runs if run.rows})
+    steps = {task: _shared_step([run for run in runs if run.task == task and run.rows], step) for task in tasks}
+    kept = [run for run in runs if run.rows and steps[run.task] in run.rows]
     keys = _keys(kept, by)
-    left_out = tuple(f"{run.folder} has no evaluation at step {step}: left out" for run in runs if step not in run.rows)
-    tasks = tuple(sorted({run.task for run in kept}))
+    left_out = tuple(
+        f"{run.folder} has no evaluation" + (f" at step {steps[run.task]}" if run.task in steps else "") + ": left out"
+        for run in runs if run not in kept
+    )  # fmt: skip
     relative = len(tasks) > 1 and "distance" in column
     if relative and column == SHORT["latent_distance"]:
         raise UserError("latent distances of different tasks cannot be compared; try --metric final_distance")
@@ -124,17 +139,17 @@ def compare(paths: Sequence[Path], by: Sequence[str] = (), metric: str = "final_
     for label, members in named.items():
         missing = sorted(set(tasks) - {run.task for run in members})
         if missing:
-            what = f"{label} has no run of {', '.join(missing)} at step {step}"
-            raise UserError(f"{what}; compare runs of one task, or of all with each")
+            what = " and ".join(f"{task} at step {steps[task]}" for task in missing)
+            raise UserError(f"{label} has no run of {what}; compare runs of one task, or of all with each")
 
-    def scores(members: Sequence[Run], at: int) -> list[np.ndarray]:
-        return [np.array([_value(r, at, column, relative) for r in members if r.task == task and at in r.rows]) for task in tasks]
+    def scores(members: Sequence[Run], at: Mapping[str, int]) -> list[np.ndarray]:
+        return [np.array([_value(r, at[task], column, relative) for r in members if r.task == task]) for task in tasks]
 
-    shared = {label: _shared_steps(members, step) for label, members in named.items()}
+    shared = {label: _shared_steps(members, min(steps.values())) for label, members in named.items()}
     return Comparison(
-        metric, tuple(keys), step, tasks, relative,
-        {label: scores(members, step) for label, members in named.items()},
-        {label: {at: scores(members, at) for at in shared[label]} for label, members in named.items()},
+        metric, tuple(keys), steps, relative,
+        {label: scores(members, steps) for label, members in named.items()},
+        {label: {at: scores(members, dict.fromkeys(tasks, at)) for at in shared[label]} for label, members in named.items()},
         named, left_out,
     )  # fmt: skip
 
@@ -229,15 +244,17 @@ def _label(run: Run, keys: Sequence[str]) -> str:
 
 
 def _shared_step(runs: Sequence[Run], step: int | None) -> int:
+    """The step at which the runs of one task are judged."""
     if step is None:
-        complete = [run for run in runs if run.settings.get("steps") in run.rows] or [run for run in runs if run.rows]
+        complete = [run for run in runs if run.settings.get("steps") in run.rows] or runs
         shared = set[int].intersection(*(set(run.rows) for run in complete))
         if not shared:
-            raise UserError("the runs have no step in common at which they were evaluated; compare runs of one evaluation.every")
+            what = f"the runs of {runs[0].task} have no step in common at which they were evaluated"
+            raise UserError(f"{what}; compare runs of one evaluation.every")
         return max(shared)
     if not any(step in run.rows for run in runs):
         steps = sorted(set[int]().union(*(run.rows for run in runs)))
-        raise UserError(f"no run was evaluated at step {step}; evaluated at: {', '.join(map(str, steps))}")
+        raise UserError(f"no run of {runs[0].task} was evaluated at step {step}; evaluated at: {', '.join(map(str, steps))}")
     return step
 
 

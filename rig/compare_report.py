@@ -28,7 +28,7 @@ def describe(comparison: Comparison) -> str:
     """One line: what is compared, when and which way is better."""
     metric = comparison.metric + (" as a share of what doing nothing leaves" if comparison.relative else "")
     way = "lower" if comparison.lower_is_better else "higher"
-    return f"{', '.join(comparison.tasks)}: {metric} at step {comparison.step}; {way} is better"
+    return f"{', '.join(comparison.tasks)}: {metric} at {comparison.when}; {way} is better"
 
 
 def as_text(comparison: Comparison, codes: bool = False) -> str:
@@ -65,12 +65,13 @@ def as_csv(comparison: Comparison) -> str:
     others = [row.group for row in rows]
     found = [*(f"better than {other}" for other in others), *(f"share {_side(comparison)} {level:.4g}" for level in levels)]
     ended = [f"{name}{end}" for name in found for end in ("", " low", " high")]
+    when = " ".join(map(str, dict.fromkeys(comparison.steps.values())))
     writer.writerow(["metric", "step", "tasks", *Row._fields, *ended])
     for row in rows:
         better = [chance.get((row.group, other), ("", "", "")) for other in others]
         shares = zip(*_profile(comparison, row.group, levels), strict=True)
         cells = [cell for three in (*better, *shares) for cell in three]
-        writer.writerow([comparison.metric, comparison.step, " ".join(comparison.tasks), *row, *cells])
+        writer.writerow([comparison.metric, when, " ".join(comparison.tasks), *row, *cells])
     return text.getvalue()
 
 
@@ -103,7 +104,7 @@ def plot(comparison: Comparison, out: Path) -> None:
         right.fill_between(thresholds, low, high, alpha=0.15, color=line.get_color(), step="post")
     what = comparison.metric.replace("_", " ") + (" / doing nothing's" if comparison.relative else "")
     left.set(xlabel="env steps", ylabel=what, title=", ".join(comparison.tasks))
-    right.set(xlabel=f"{what} at step {comparison.step}", ylabel=f"share of runs {_side(comparison)}")
+    right.set(xlabel=f"{what} at {comparison.when}", ylabel=f"share of runs {_side(comparison)}")
     right.set_ylim(-0.02, 1.02)
     if logarithmic:
         left.set_yscale("log")
@@ -195,7 +196,7 @@ def _codes(comparison: Comparison, task: str) -> list[tuple[str, ...]]:
 
     Raises UserError where none of them says anything.
     """
-    column, step = SHORT.get(comparison.metric, comparison.metric), comparison.step
+    column, step = SHORT.get(comparison.metric, comparison.metric), comparison.steps[task]
     every = {group: [run.rows[step] for run in runs if run.task == task] for group, runs in comparison.members.items()}
     found = dict.fromkeys(name for rows in every.values() for row in rows for name in row)
     numbers = {name: name.split(".")[1] for name in found if re.fullmatch(r"frame\..+\.r2", name)}

@@ -47,7 +47,7 @@ def grid(tmp_path: Path) -> Path:
 
 def test_runs_are_grouped_by_what_differs(grid: Path) -> None:
     found = compare([grid])
-    assert found.by == ("encoder.name",) and found.step == STEPS and found.tasks == ("reach",) and found.lower_is_better
+    assert found.by == ("encoder.name",) and found.when == f"step {STEPS}" and found.tasks == ("reach",) and found.lower_is_better
     assert set(found.groups) == {"beta_vae", "spatial_vae"}  # and not by seed, folder or the settings of one encoder
     np.testing.assert_allclose(found.groups["beta_vae"][0], [0.10, 0.11, 0.12])
     np.testing.assert_allclose(found.curves["spatial_vae"][10][0], [0.1, 0.1, 0.1])
@@ -68,7 +68,7 @@ def test_figures_of_the_encoder_are_metrics_too(grid: Path) -> None:
         seen = {"spearman": spearman, "near_spearman": None, "collect_reset": "start", "probe": {"hand_x": {"r2": spearman / 2}}}
         (grid / run / "encoder.json").write_text(json.dumps(seen))
     found = compare([grid], metric="spearman")
-    assert not found.lower_is_better and found.step == STEPS
+    assert not found.lower_is_better and found.when == f"step {STEPS}"
     np.testing.assert_allclose(found.groups["beta_vae"][0], [0.5, 0.6, 0.7])
     np.testing.assert_allclose(compare([grid], metric="probe.hand_x.r2").groups["spatial_vae"][0], [0.4, 0.45, 0.425])
     np.testing.assert_allclose(compare([grid]).groups["beta_vae"][0], [0.10, 0.11, 0.12])  # progress.csv is read as before
@@ -82,7 +82,7 @@ def test_encoders_alone_are_compared_where_no_policy_was_trained(tmp_path: Path)
         run = a_run(tmp_path / encoder, {}, encoder=encoder, steps=0)
         (run / "encoder.json").write_text(json.dumps({"prior_gap": gap}))
     found = compare([tmp_path], metric="prior_gap")
-    assert found.lower_is_better and found.step == 0
+    assert found.lower_is_better and found.when == "step 0"
     assert [row.group for row in summarise(found)] == ["spatial_vae", "beta_vae"]
     with pytest.raises(UserError, match="unknown metric 'final_distance'; valid: prior_gap"):
         compare([tmp_path])
@@ -94,7 +94,7 @@ def test_encoders_alone_are_compared_where_no_policy_was_trained(tmp_path: Path)
 def test_a_run_whose_policy_was_not_evaluated_yet_is_left_out_whatever_its_encoder_says(grid: Path) -> None:
     (a_run(grid / "fresh", {}, seed=5) / "encoder.json").write_text(json.dumps({"prior_gap": 0.9}))
     found = compare([grid])
-    assert found.step == STEPS and found.left_out == (f"{grid / 'fresh'} has no evaluation at step {STEPS}: left out",)
+    assert found.when == f"step {STEPS}" and found.left_out == (f"{grid / 'fresh'} has no evaluation at step {STEPS}: left out",)
 
 
 def test_runs_can_be_grouped_by_what_is_asked_for(grid: Path) -> None:
@@ -110,7 +110,7 @@ def test_runs_can_be_grouped_by_what_is_asked_for(grid: Path) -> None:
 def test_the_step_is_the_last_that_complete_runs_share_and_the_others_are_named(grid: Path) -> None:
     a_run(grid / "cut_off", {0: 0.3, 10: 0.2}, seed=4)
     found = compare([grid])
-    assert found.step == STEPS and len(found.groups["beta_vae"][0]) == 3
+    assert found.when == f"step {STEPS}" and len(found.groups["beta_vae"][0]) == 3
     assert found.left_out == (f"{grid / 'cut_off'} has no evaluation at step {STEPS}: left out",)
     assert len(compare([grid], step=10).groups["beta_vae"][0]) == 4
 
@@ -129,6 +129,23 @@ def test_over_tasks_distances_are_shares_of_doing_nothing(grid: Path) -> None:
     (grid / "push_beta_vae1" / "config.yaml").unlink()
     with pytest.raises(UserError, match=f"beta_vae has no run of push at step {STEPS}; compare runs of one task"):
         compare([grid])
+
+
+def test_each_task_is_judged_at_its_own_last_step(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for encoder, distance in {"beta_vae": 0.2, "spatial_vae": 0.1}.items():
+        a_run(grid / f"push_{encoder}", {0: 0.4, 15: 0.3, 3 * STEPS: distance}, encoder=encoder, task="push", steps=3 * STEPS)
+    a_run(grid / "door", {}, task="door")
+    found = compare([grid])
+    assert found.steps == {"push": 3 * STEPS, "reach": STEPS}
+    assert found.left_out == (f"{grid / 'door'} has no evaluation: left out",)
+    np.testing.assert_allclose(found.groups["beta_vae"][0], [0.5])
+    np.testing.assert_allclose(found.groups["beta_vae"][1], [0.25, 0.275, 0.3])
+    assert list(found.curves["beta_vae"]) == [0]  # the steps that both tasks have
+    assert main(["compare", str(grid), "--csv", str(grid / "t.csv")]) == 0
+    assert "final_distance as a share of what doing nothing leaves at step 60 of push and 20 of reach;" in capsys.readouterr().out
+    assert ",60 20,push reach," in (grid / "t.csv").read_text()
+    with pytest.raises(UserError, match="no run of push was evaluated at step 10; evaluated at: 0, 15, 60"):
+        compare([grid], step=10)
 
 
 def test_it_prints_and_writes_tables_and_a_picture(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,7 +218,7 @@ def test_a_single_run_has_no_interval(tmp_path: Path, capsys: pytest.CaptureFixt
         (["empty"], "'empty' holds no run folders; expected a run folder"),
         (["runs", "--metric", "final_distanse"], "unknown metric 'final_distanse'; valid: final_.*; try final_distance_mean"),
         (["runs", "--by", "encodr"], "--by encodr: no such setting; try encoder"),
-        (["runs", "--step", "7"], "no run was evaluated at step 7; evaluated at: 0, 20"),
+        (["runs", "--step", "7"], "no run of reach was evaluated at step 7; evaluated at: 0, 20"),
         (["runs", "--png", "nowhere/t.png"], "argument --png: cannot write 'nowhere/t.png'"),
         (["fresh"], "none of 1 runs has an evaluation yet; rig resume goes on with one"),
         (["broken"], "broken/config.yaml is no configuration of a run; leave that folder out"),

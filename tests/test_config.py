@@ -272,6 +272,12 @@ def test_a_plug_in_that_fails_by_itself_shows_its_own_error(plugin: str) -> None
         from_mapping(mapping(encoder__name="broken_plugin:A"))
 
 
+def test_a_plug_in_that_is_no_python_is_told_where(plugin: str) -> None:
+    Path("typo_plugin.py").write_text("class A:\n    def (self): ...\n")
+    with pytest.raises(UserError, match=r"^encoder=typo_plugin:A: .*typo_plugin\.py, line 2: invalid syntax$"):
+        from_mapping(mapping(encoder__name="typo_plugin:A"))
+
+
 @pytest.mark.parametrize(("group", "name"), ENTRIES)
 def test_every_entry_says_what_it_is_and_carries_its_name(group: str, name: str) -> None:
     choice = find(group, name)

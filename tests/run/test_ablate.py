@@ -41,10 +41,18 @@ def test_a_grid_goes_on_where_it_was_and_past_what_fails(tmp_path: Path) -> None
     assert starts[4] == f"all 2 runs are complete; rig compare {runs} says which are better"
     assert rig(*grid, "steps=60").out.splitlines()[:2] == ["seed=0: complete already", "seed=1: complete already"]
     assert state_of(runs / "seed=1", 60) == "complete" and state_of(runs / "seed=1", 61) == "begun"
+    said = rig(*grid, "steps=60", "learner.discount=0.5")
+    assert said.line.endswith("seed=0 holds a run with learner.discount=0.95, not 0.5; choose another run_dir") and said.out == ""
     others = {"seed=1 steps=61 learner.discount=0.5": "learner.discount=0.95, not 0.5", "seed=2 steps=60": "seed=1, not 2"}
     for typed, held in others.items():
         with pytest.raises(UserError, match=f"seed=1 holds a run with {re.escape(held)}; choose another run_dir"):
             train_in_process(compose([*STATE, *typed.split(), f"run_dir={runs / 'seed=1'}"]), ())
+
+
+def test_grids_of_one_run_share_a_folder(tmp_path: Path) -> None:
+    for seed in ("0", "1"):
+        said = rig("ablate", *STATE, f"seed={seed}", f"run_dir={tmp_path / 'grid'}", "steps=0")
+        assert said.code == 0 and said.out.splitlines()[-1].startswith(f"all {int(seed) + 1} runs are complete")
 
 
 def test_a_grid_of_encoders_alone_is_complete_without_an_evaluation(tmp_path: Path) -> None:
@@ -74,6 +82,8 @@ def test_a_cluster_that_is_not_there_is_said_before_anything_is_made(tmp_path: P
         (["seed=0,-1"], "rig: seed must be"),
         (["--jobs", "0"], "rig: argument --jobs: expected a whole number of at least 1, got '0'"),
         (["encoder=oracle,beta"], "rig: unknown encoder 'beta'"),
+        (["encoder=oracle,pixels"], "rig: frame=slow with encoder=pixels: "),
+        (["encoder=pixels", "frame=identity", "goals=replayed", "learner=td3,sb3_td3"], "rig: encoder=pixels has convolutions"),
     ],
 )
 def test_a_grid_with_a_bad_run_starts_none(tmp_path: Path, arguments: list[str], line: str) -> None:
