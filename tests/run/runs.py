@@ -52,7 +52,7 @@ KINDS = {
     "online": ONLINE, "exchanged": EXCHANGED, "sb3_sac": SB3,
 }  # fmt: skip
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds after which something that was waited for is not coming."""
 
 
