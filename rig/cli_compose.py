@@ -121,8 +121,9 @@ def sweep(overrides: Sequence[str], job: Job, accept: Callable[[RunConfig], None
         varied = {item.key_or_group for item in ours if item.is_sweep_override()}
         lines = [line for line in _lines(ours, loader) if _key(line) != "run_dir"]
         jobs = {_job_name(combination, varied): _compose(combination) for combination in _combinations(ours, lines)}
-        for name, config in jobs.items() if accept else ():
-            accept(replace(config, run_dir=str(base / name)))
+        if accept:
+            for name, config in jobs.items():
+                accept(replace(config, run_dir=str(base / name)))
         _refuse_misfits(list(jobs.values()))
     fixed = {"hydra.sweep.dir": _quoted(str(base)), "hydra.sweep.subdir": ".", "hydra.output_subdir": "null"}
     quiet = [f"{key}={value}" for key, value in fixed.items()] + ["hydra/job_logging=none", "hydra/hydra_logging=none"]
