@@ -79,14 +79,18 @@ def make_env(config: RunConfig, seed: int, stream: str, num_envs: int) -> Any:
 
 
 def make_start(config: RunConfig, num_envs: int) -> tuple[Any, Representation]:
-    """The worlds whose frames an encoder learns from, and the representation, untrained.
+    """The worlds whose frames an encoder learns from, and the representation, untrained, with what it takes from files.
 
-    Raises UserError where the parts of a run do not go together, as far as that can be told without a frame.
+    Raises UserError where the parts of a run do not go together, as far as that can be told without a frame, and for files that
+    are not what they should be.
     """
     env = make_env(config, config.seed, "collect", num_envs)
     need_goals(config, env)
     representation = make_representation(config, env)
     need_learner(config, representation.encoder)
+    if not config.reuse.encoder:
+        representation.encoder.prepare()
+    representation.goals.prepare()
     return env, representation
 
 

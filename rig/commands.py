@@ -121,9 +121,6 @@ def _begin(config: RunConfig) -> Begun:
     env, representation = build.make_start(config, config.collect.num_envs)
     if config.reuse.encoder:
         take_encoder(config, representation.encoder)
-    else:
-        representation.encoder.prepare()
-    representation.goals.prepare()
     if not config.reuse.replay:
         return Begun(config, env, representation, None)
     episodes = lived(config, env, representation.encoder)
