@@ -313,5 +313,7 @@ def test_a_latent_frame_is_described_with_its_widest_gap() -> None:
     plain = describe_frame(spectrum.flip(0), torch.ones(4), [], "whitened")
     assert "variance 0.3 0.1" in plain and "×50.0 between 0.002 and 0.1" in plain and "weights" not in plain
     assert "widest gap" not in describe_frame(torch.ones(1), torch.ones(1), [], "identity")
+    dead = describe_frame(torch.tensor([0.0, 1e-9, 0.5, 1.0]), torch.ones(4), [], "identity")  # 1e-9 of 1 is not more than none
+    assert "widest gap ×500000.0 between 1e-09 and 0.5" in dead
     long = describe_frame(torch.ones(144), torch.ones(7), [], "slow").splitlines()
     assert long[0].endswith("keeps 7 of 144 coordinates") and long[1] == "  slowness " + "1 " * 24 + "…"

@@ -56,8 +56,9 @@ class SpectrumGap(NamedTuple):
 
 
 def widest_gap(spectrum: Tensor) -> SpectrumGap:
-    """The widest gap between neighbours of a spectrum f32[D], D > 1, in any order."""
-    ordered = spectrum.double().sort().values.clamp(min=1e-12)
+    """The widest gap between neighbours of a spectrum f32[D], D > 1, in any order; a millionth of the largest is no more than none."""
+    ordered = spectrum.double().sort().values
+    ordered = ordered.clamp(min=max(1e-6 * float(ordered[-1]), 1e-12))
     ratio, place = (ordered[1:] / ordered[:-1]).max(0)
     return SpectrumGap(float(ratio), int(place) + 1)
 
