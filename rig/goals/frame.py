@@ -56,7 +56,7 @@ class SpectrumGap(NamedTuple):
 
 
 def widest_gap(spectrum: Tensor) -> SpectrumGap:
-    """The widest gap between neighbours of a spectrum f32[D], D > 1, in any order; a millionth of the largest is no more than none."""
+    """The widest gap between neighbours of a spectrum f32[D], D > 1, in any order. A millionth of the largest counts as none."""
     ordered = spectrum.double().sort().values
     ordered = ordered.clamp(min=max(1e-6 * float(ordered[-1]), 1e-12))
     ratio, place = (ordered[1:] / ordered[:-1]).max(0)
