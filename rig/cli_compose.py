@@ -279,8 +279,9 @@ def _combinations(items: Sequence[Override], lines: Sequence[str]) -> list[list[
 
 
 def _refuse_misfits(configs: Sequence[RunConfig]) -> None:
-    """Raise UserError where the parts of one do not go together. Built here without CUDA: a cluster's login node has none."""
-    for config in dict.fromkeys(replace(config, seed=0, device="cpu", engine="c", run_dir="") for config in configs):
+    """Raise UserError where the parts of one do not go together. No CUDA and no OpenGL: a cluster's login node has neither."""
+    anywhere: dict[str, Any] = {"seed": 0, "device": "cpu", "engine": "c", "render": "none", "run_dir": ""}
+    for config in dict.fromkeys(replace(config, **anywhere) for config in configs):
         make_start(config, 1)[0].close()
 
 

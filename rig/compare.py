@@ -114,7 +114,7 @@ def improvements(comparison: Comparison) -> dict[tuple[str, str], tuple[float, f
 
 
 def compare(paths: Sequence[Path], by: Sequence[str] = (), metric: str = "final_distance", step: int | None = None) -> Comparison:
-    """Group the runs in and under some folders by their settings, and take a metric of each at one env step.
+    """Group the runs in and under some folders by their settings, and take a metric of each at one env step of its task.
 
     `by` names groups (`encoder`) or settings (`learner.batch`); none: all that differ. `step`: by default the last one that all
     complete runs of a task share, for each task its own. Raises UserError where there is nothing to compare.
@@ -122,9 +122,10 @@ def compare(paths: Sequence[Path], by: Sequence[str] = (), metric: str = "final_
     runs = find_runs(paths)
     column = SHORT.get(metric, metric)
     _check_metric(runs, column, metric)
-    tasks = sorted({run.task for run in runs if run.rows})
-    steps = {task: _shared_step([run for run in runs if run.task == task and run.rows], step) for task in tasks}
-    kept = [run for run in runs if run.rows and steps[run.task] in run.rows]
+    evaluated = [run for run in runs if run.rows]
+    tasks = sorted({run.task for run in evaluated})
+    steps = {task: _shared_step([run for run in evaluated if run.task == task], step) for task in tasks}
+    kept = [run for run in evaluated if steps[run.task] in run.rows]
     keys = _keys(kept, by)
     left_out = tuple(
         f"{run.folder} has no evaluation" + (f" at step {steps[run.task]}" if run.task in steps else "") + ": left out"

@@ -65,7 +65,8 @@ def as_csv(comparison: Comparison) -> str:
     others = [row.group for row in rows]
     found = [*(f"better than {other}" for other in others), *(f"share {_side(comparison)} {level:.4g}" for level in levels)]
     ended = [f"{name}{end}" for name in found for end in ("", " low", " high")]
-    when = " ".join(map(str, dict.fromkeys(comparison.steps.values())))
+    steps = list(comparison.steps.values())
+    when = " ".join(map(str, steps if len(set(steps)) > 1 else steps[:1]))  # one for all tasks, or one for each
     writer.writerow(["metric", "step", "tasks", *Row._fields, *ended])
     for row in rows:
         better = [chance.get((row.group, other), ("", "", "")) for other in others]

@@ -146,6 +146,10 @@ def test_each_task_is_judged_at_its_own_last_step(grid: Path, capsys: pytest.Cap
     assert ",60 20,push reach," in (grid / "t.csv").read_text()
     with pytest.raises(UserError, match="no run of push was evaluated at step 10; evaluated at: 0, 15, 60"):
         compare([grid], step=10)
+    for encoder in ("beta_vae", "spatial_vae"):
+        a_run(grid / f"pickup_{encoder}", {0: 0.4, STEPS: 0.2}, encoder=encoder, task="pickup")
+    assert main(["compare", str(grid), "--csv", str(grid / "t.csv")]) == 0
+    assert ",20 60 20,pickup push reach," in (grid / "t.csv").read_text()
 
 
 def test_it_prints_and_writes_tables_and_a_picture(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:

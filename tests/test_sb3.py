@@ -101,4 +101,5 @@ def test_where_it_is_not_installed_the_message_says_what_to_type(name: str, monk
 
 def test_it_is_imported_when_it_is_needed() -> None:
     code = "import sys, rig.learners; assert not {'stable_baselines3', 'gymnasium'} & sys.modules.keys()"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr

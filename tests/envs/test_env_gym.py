@@ -129,4 +129,5 @@ def test_bad_arguments_are_refused_with_what_is_valid():
 @pytest.mark.parametrize("code", ["import rig, gymnasium", "import gymnasium, rig"])
 def test_importing_rig_registers_the_ids_in_either_order(code):
     code += "; [gymnasium.spec(i) for i in ('rig/Reach-v0', 'rig/Push-v0')]"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
