@@ -68,10 +68,13 @@ class Comparison:
 
     @property
     def when(self) -> str:
-        """The step of the scores for people, as in "step 20000" or "step 12000 of reach and 20000 of push"."""
-        if len(set(self.steps.values())) == 1:
-            return f"step {next(iter(self.steps.values()))}"
-        return "step " + " and ".join(f"{step} of {task}" for task, step in self.steps.items())
+        """The step of the scores for people, as in "step 20000" or "step 12000 of door, reach and 20000 of push"."""
+        judged: dict[int, list[str]] = {}
+        for task, step in self.steps.items():
+            judged.setdefault(step, []).append(task)
+        if len(judged) == 1:
+            return f"step {next(iter(judged))}"
+        return "step " + " and ".join(f"{step} of {', '.join(tasks)}" for step, tasks in judged.items())
 
     @property
     def lower_is_better(self) -> bool:

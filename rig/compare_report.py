@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -97,15 +98,16 @@ def plot(comparison: Comparison, out: Path) -> None:
         style = ("-", "--", ":")[place // 10 % 3]  # there are ten colours
         curve = comparison.curves[row.group]
         label = f"{row.group} ({row.runs} run{'s' * (row.runs > 1)})"
-        (line,) = left.plot(list(curve), [stats.iqm(scores) for scores in curve.values()], style, label=label)
+        mark = "o" if len(curve) == 1 else ""  # of one point no line could be seen
+        (line,) = left.plot(list(curve), [stats.iqm(scores) for scores in curve.values()], style, marker=mark, label=label)
         band = np.array([stats.iqm_interval(scores, np.random.default_rng(0)) for scores in curve.values()])
         left.fill_between(list(curve), band[:, 0], band[:, 1], alpha=0.15, color=line.get_color())
         share, low, high = _profile(comparison, row.group, thresholds)
         right.plot(thresholds, share, style, color=line.get_color(), drawstyle="steps-post")
         right.fill_between(thresholds, low, high, alpha=0.15, color=line.get_color(), step="post")
     what = comparison.metric.replace("_", " ") + (" / doing nothing's" if comparison.relative else "")
-    left.set(xlabel="env steps", ylabel=what, title=", ".join(comparison.tasks))
-    right.set(xlabel=f"{what} at {comparison.when}", ylabel=f"share of runs {_side(comparison)}")
+    left.set(xlabel="env steps", ylabel=what, title=textwrap.fill(", ".join(comparison.tasks), 60))
+    right.set(xlabel=textwrap.fill(f"{what} at {comparison.when}", 80), ylabel=f"share of runs {_side(comparison)}")
     right.set_ylim(-0.02, 1.02)
     if logarithmic:
         left.set_yscale("log")
