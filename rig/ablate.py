@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import partial
 from importlib import metadata
@@ -21,8 +23,10 @@ from rig.run import Signals
 
 STOP = "stop"
 """A file beside the runs: as long as it is there, what trains is told to save and end, and no other run begins."""
+LINES = "progress.txt"
+"""A file beside the runs: what each said of itself, a line when it started and one when it ended, wherever it runs."""
 WATCH = 0.5
-"""Seconds between two looks at what a training may have to be told."""
+"""Seconds between two looks at what a training may have to be told, and at what the runs have said."""
 
 
 def state_of(folder: Path, steps: int | None = None) -> str:
@@ -60,7 +64,8 @@ def ablate(overrides: Sequence[str], jobs: int = 1) -> int:
     stopped = 0
     with Signals(partial(_touch, stop)) as signals:
         try:
-            stopped = sweep(typed, partial(train_in_process, jobs=jobs), _refuse_other, announce=False)
+            with _printed(Path(folder) / LINES):
+                stopped = sweep(typed, partial(train_in_process, jobs=jobs), _refuse_other, announce=False)
         except Exception:
             if not signals.code:  # else a worker without a run was ended by the same signal
                 raise
@@ -78,10 +83,10 @@ def ablate(overrides: Sequence[str], jobs: int = 1) -> int:
 def train_in_process(config: RunConfig, overrides: Sequence[str], jobs: int = 1) -> int:
     """Bring the run in config.run_dir to its end, in a process whose output goes to a log beside it.
 
-    `overrides` are what was typed for it, but for run_dir. One line says that it starts and one how it ended. A signal to this
-    process stops all trainings of the grid, and so does the end of the process that began it; they save first. Returns 0, whether
-    it failed or not, but 130 or 143 where a signal stopped the only one. Raises UserError where its folder holds a run of other
-    settings.
+    `overrides` are what was typed for it, but for run_dir. A line in LINES says that it starts and one how it ended. A signal to
+    this process stops all trainings of the grid, and so does the end of the process that began it; they save first. Returns 0,
+    whether it failed or not, but 130 or 143 where a signal stopped the only one. Raises UserError where its folder holds a run
+    of other settings.
     """
     folder = Path(config.run_dir)
     stop = folder.parent / STOP
@@ -90,14 +95,14 @@ def train_in_process(config: RunConfig, overrides: Sequence[str], jobs: int = 1)
     state, log = state_of(folder, config.steps), folder.with_name(f"{folder.name}.log")
     _refuse_other(config)
     if state == "complete":
-        print(f"{folder.name}: complete already", flush=True)
+        _say(folder, "complete already")
         return 0
     if state == "missing":
         command = ["train", *overrides, f"run_dir={folder}"]
     else:
         command = ["resume", str(folder), f"steps={config.steps}"]
-    print(f"{folder.name}: {'goes on' if state == 'begun' else 'starts'}", flush=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _say(folder, "goes on" if state == "begun" else "starts")
     threads = {} if jobs == 1 else {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
     started = time.monotonic()
     with (
@@ -109,9 +114,41 @@ def train_in_process(config: RunConfig, overrides: Sequence[str], jobs: int = 1)
         ) as training,
     ):  # fmt: skip
         code = _ended(training, stop)
-    ending = "stopped" if stop.exists() else _ending(folder, code, log, time.monotonic() - started)
-    print(f"{folder.name}: {ending}", flush=True)
+    _say(folder, "stopped" if stop.exists() else _ending(folder, code, log, time.monotonic() - started))
     return signals.code if jobs == 1 else 0  # of several, the first to end must not cut the others' saving short
+
+
+def _say(folder: Path, line: str) -> None:
+    with (folder.parent / LINES).open("a") as lines:
+        lines.write(f"{folder.name}: {line}\n")
+
+
+@contextmanager
+def _printed(lines: Path) -> Generator[None]:
+    """Inside, what is added to a file of lines is printed: runs may be on machines that share nothing else with this one."""
+    over, shown = threading.Event(), lines.stat().st_size if lines.is_file() else 0
+
+    def follow() -> None:
+        nonlocal shown
+        last = False
+        while not last:
+            last = over.wait(WATCH)
+            if not lines.is_file():
+                continue
+            with lines.open("rb") as file:
+                file.seek(shown)
+                added = file.read()
+            added = added[: added.rfind(b"\n") + 1]
+            shown += len(added)
+            print(added.decode(errors="replace"), end="", flush=True)
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        over.set()
+        follower.join()
 
 
 def _ended(training: subprocess.Popen[bytes], stop: Path) -> int:

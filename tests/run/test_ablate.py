@@ -66,7 +66,11 @@ def test_a_grid_of_encoders_alone_is_complete_without_an_evaluation(tmp_path: Pa
 def test_a_grid_goes_to_a_cluster(tmp_path: Path) -> None:
     grid = ["ablate", *STATE, "seed=0,1", f"run_dir={tmp_path / 'grid'}", "steps=40"]
     said = rig(*grid, "hydra/launcher=submitit_local")  # SLURM's launcher, but that each job is a process here
-    assert said.code == 0 and said.out.splitlines()[-1].startswith("all 2 runs are complete")
+    *lines, last = said.out.splitlines()
+    assert said.code == 0 and last.startswith("all 2 runs are complete")
+    assert sorted(line.partition(" after")[0] for line in lines) == [
+        "seed=0: complete", "seed=0: starts", "seed=1: complete", "seed=1: starts",
+    ]  # fmt: skip
 
 
 @pytest.mark.skipif(shutil.which("srun") is not None, reason="here is SLURM")
