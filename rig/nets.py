@@ -11,6 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+FEW = 4
+"""Outputs up to which a layer is a sum of products: a batched matrix product with so few columns takes a CPU several times as
+long."""
+
 
 class Ensemble(nn.Module):
     """K multilayer perceptrons of the same shape, evaluated together by batched matrix products.
@@ -47,9 +51,15 @@ class Ensemble(nn.Module):
         x = x.expand(len(kept(self.weights[0])), *x.shape)
         last, device = len(self.weights) - 1, x.device.type
         for layer in range(last + 1):
-            wide = 0 < layer < last and torch.is_autocast_enabled(device)
-            with torch.autocast(device, enabled=wide):
-                x = torch.baddbmm(kept(self.biases[layer]), x if wide else x.float(), kept(self.weights[layer]))
+            weight, bias = kept(self.weights[layer]), kept(self.biases[layer])
+            wide = 0 < layer < last
+            with torch.autocast(device, enabled=wide and torch.is_autocast_enabled(device)):
+                if wide:
+                    x = torch.bmm(x, weight) + bias  # which compiled code adds on the way to what follows
+                elif weight.shape[-1] <= FEW:
+                    x = torch.stack([(x * column[:, None]).sum(-1) for column in weight.unbind(-1)], -1) + bias
+                else:
+                    x = torch.baddbmm(bias, x, weight)
             if layer < last:
                 if self.layer_norm:
                     x = torch.addcmul(kept(self.shifts[layer]), torch.layer_norm(x, x.shape[-1:]), kept(self.gains[layer]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -97,13 +96,10 @@ class Online:
     @torch.no_grad()
     def values(self) -> Tensor | None:
         """Q f32[2, PROBED] of the same transitions whenever the memory is the same; None from a learner without critics."""
-        critic_loss: Any = getattr(self.learner, "critic_loss", None)
-        if critic_loss is None:
-            return None
         device = self.replay.latent.device
         always = torch.Generator(device).manual_seed(0)
         half = RelabelConfig(keep=0.5, imagined=0.0, future=0.5)
         (sample, _) = self.replay.sample(1, PROBED, half, self.encoder.version, always)
         nothing = torch.zeros(PROBED, device=device)
         batch = Batch(sample.latent[0], sample.goal[0], sample.action[0], nothing, sample.next_latent[0], sample.steps[0])
-        return critic_loss(batch, torch.zeros_like(batch.action))[1]
+        return self.learner.q_values(batch)

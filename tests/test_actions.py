@@ -160,7 +160,7 @@ def test_ddpg_has_one_critic_no_smoothing_and_no_delay() -> None:
     assert value.shape[0] == 1
     expected = (value[0, :, 0] - target).square().mean()
     for seed in (1, 2):
-        loss, _ = learner.critic_loss(batch, torch.randn(batch.action.shape, generator=draws(seed)))
+        loss, _ = learner.critic_loss(batch, learner.target(batch, torch.randn(batch.action.shape, generator=draws(seed))))
         torch.testing.assert_close(loss, expected)
     assert {"critic_loss", "actor_loss"} <= learner.update(batch, draws(4)).keys()
 

@@ -56,6 +56,10 @@ class Learner(nn.Module, ABC):
             metrics |= self.update(batch, generator)
         return metrics
 
+    def q_values(self, batch: Batch) -> Tensor | None:
+        """What each of its critics says of a batch, f32[C, B]; None from a learner that does not say."""
+        return None
+
     def inputs(self, latent: Tensor, goal: Tensor) -> Tensor:
         """What actor and critics are given of agent coordinates and goals f32[B, K], or of their features: see `goal_input`."""
         if self.trunk is not None:
@@ -129,7 +133,7 @@ def compiled(step: Step, device: torch.device) -> Step:
     torch._dynamo.config.trace_autograd_ops = True
     torch.compiler.assume_constant_result(trains_in_bfloat16)  # it asks the hardware, which no graph can
     if device.type != "cuda":
-        return torch.compile(step, fullgraph=True, dynamic=False)
+        return torch.compile(step, fullgraph=True, dynamic=False, options={"size_asserts": False})
     captured = torch.compile(step, fullgraph=True, dynamic=False, mode="reduce-overhead")
 
     def replay(*tensors: Any) -> dict[str, Tensor]:

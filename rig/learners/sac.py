@@ -92,6 +92,13 @@ class SAC(Learner):
         noise = torch.randn((len(latent), self.action_dim), generator=generator, device=latent.device)
         return self.policy(policy_input, noise)[0]
 
+    def q_values(self, batch: Batch) -> Tensor:
+        """What each critic says of a batch, f32[2, B]."""
+        return self.values.value(self._critic_outputs(batch))
+
+    def _critic_outputs(self, batch: Batch) -> Tensor:
+        return self.critics(torch.cat((self.inputs(batch.latent, batch.goal), batch.action), 1))
+
     def critic_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Summed error of both critics (halved) against the soft double-Q target, and the Q values f32[2, B].
 
@@ -103,7 +110,7 @@ class SAC(Learner):
             next_value = self.values.value(self.target_critics(torch.cat((next_input, next_action), 1))).amin(0)
             soft_value = next_value - self.log_temperature.exp() * next_log_prob
             target = batch.reward + self.config.discount**batch.steps * soft_value
-        output = self.critics(torch.cat((self.inputs(batch.latent, batch.goal), batch.action), 1))
+        output = self._critic_outputs(batch)
         return 0.5 * self.values.loss(output, target), self.values.value(output)
 
     def actor_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:

@@ -92,18 +92,31 @@ class TD3(Learner):
         """The least Q value f32[B] that a critic gives to what critics are given f32[B, W + A]."""
         return self.values.value(self.critics(inputs)).amin(0)
 
-    def critic_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Summed error of the C critics against the smoothed, clipped double-Q target, and the Q values f32[C, B].
+    @torch.no_grad()
+    def target(self, batch: Batch, noise: Tensor) -> Tensor:
+        """The smoothed, clipped double-Q target f32[B]; `noise` f32[B, A] is standard normal.
 
-        `noise` f32[B, A] is standard normal. Source: Fujimoto et al. 2018, Algorithm 1, lines 8-10.
+        Source: Fujimoto et al. 2018, Algorithm 1, lines 8-9.
         """
-        with torch.no_grad():
-            next_input = self.inputs(batch.next_latent, batch.goal)
-            smoothing = (noise * self.config.target_noise).clamp(-self.config.target_clip, self.config.target_clip)
-            next_action = (bounded(self.config.action, self.target_actor(next_input)[0]) + smoothing).clamp(-1, 1)
-            next_value = self.values.value(self.target_critics(torch.cat((next_input, next_action), 1))).amin(0)
-            target = batch.reward + self.config.discount**batch.steps * next_value
-        output = self.critics(torch.cat((self.inputs(batch.latent, batch.goal), batch.action), 1))
+        next_input = self.inputs(batch.next_latent, batch.goal)
+        smoothing = (noise * self.config.target_noise).clamp(-self.config.target_clip, self.config.target_clip)
+        next_action = (bounded(self.config.action, self.target_actor(next_input)[0]) + smoothing).clamp(-1, 1)
+        next_value = self.values.value(self.target_critics(torch.cat((next_input, next_action), 1))).amin(0)
+        return batch.reward + self.config.discount**batch.steps * next_value
+
+    def q_values(self, batch: Batch) -> Tensor:
+        """What each of the C critics says of a batch, f32[C, B]."""
+        return self.values.value(self._critic_outputs(batch))
+
+    def _critic_outputs(self, batch: Batch) -> Tensor:
+        return self.critics(torch.cat((self.inputs(batch.latent, batch.goal), batch.action), 1))
+
+    def critic_loss(self, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Summed error of the C critics against their target f32[B], and the Q values f32[C, B].
+
+        Source: Fujimoto et al. 2018, Algorithm 1, line 10.
+        """
+        output = self._critic_outputs(batch)
         return self.values.loss(output, target), self.values.value(output)
 
     def actor_loss(self, batch: Batch) -> Tensor:
@@ -114,10 +127,10 @@ class TD3(Learner):
         loss = -self.values.value(self.critics(torch.cat((policy_input, action), 1), members=1)).mean()
         return loss if self.config.action == "tanh" else inverted(loss, action, output)
 
-    def critic_step(self, batch: Batch, noise: Tensor) -> dict[str, Tensor]:
+    def critic_step(self, batch: Batch, target: Tensor) -> dict[str, Tensor]:
         """One step of the critics."""
         with mixed_precision(self.config.precision, batch.latent.device):
-            loss, value = self.critic_loss(batch, noise)
+            loss, value = self.critic_loss(batch, target)
         self.critic_optimiser.minimise(loss)
         return {"critic_loss": loss.detach(), "value": value.detach().mean()}
 
@@ -131,10 +144,19 @@ class TD3(Learner):
         return {"actor_loss": loss.detach()}
 
     def round(self, batches: Sequence[Batch], noises: Sequence[Tensor], actor: bool) -> dict[str, Tensor]:
-        """A step of the critics with each batch and, where `actor`, one of the actor and all targets with the last."""
+        """A step of the critics with each batch and, where `actor`, one of the actor and all targets with the last.
+
+        Target networks stay as they are until then, so that one pass through them serves all batches; a trunk learns with every
+        step of the critics, and is asked anew.
+        """
         metrics: dict[str, Tensor] = {}
-        for batch, noise in zip(batches, noises, strict=True):
-            metrics = self.critic_step(batch, noise)
+        pairs = list(zip(batches, noises, strict=True))
+        for group in [pairs] if self.trunk is None else [[pair] for pair in pairs]:
+            joined = Batch(*(torch.cat(parts) for parts in zip(*(batch for batch, _ in group), strict=True)))
+            with mixed_precision(self.config.precision, joined.latent.device):
+                target = self.target(joined, torch.cat([noise for _, noise in group]))
+            for (batch, _), its in zip(group, target.split([len(noise) for _, noise in group]), strict=True):
+                metrics = self.critic_step(batch, its)
         return metrics | self.actor_step(batches[-1]) if actor else metrics
 
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
