@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from rig.nets import Adam, Ensemble
+from rig.nets import FEW, Adam, Ensemble
 from tests.test_learners import draws
 
 
@@ -30,15 +30,16 @@ def test_adam_is_pytorchs_with_a_learning_rate_that_falls_to_a_tenth_and_stays(a
 
 
 @pytest.mark.parametrize("layer_norm", [True, False])
-def test_an_ensemble_is_plain_modules_side_by_side(layer_norm: bool) -> None:
+@pytest.mark.parametrize("outputs", [2, FEW + 1])
+def test_an_ensemble_is_plain_modules_side_by_side(layer_norm: bool, outputs: int) -> None:
     """Outputs, and gradients of inputs and parameters, of each member against nn.Linear, nn.LayerNorm and nn.ReLU."""
-    ensemble = Ensemble(3, (5, 16, 8, 2), layer_norm=layer_norm, generator=draws(0))
+    ensemble = Ensemble(3, (5, 16, 8, outputs), layer_norm=layer_norm, generator=draws(0))
     generator = draws(1)
     with torch.no_grad():
         for parameter in (*ensemble.gains, *ensemble.shifts):
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
     x = torch.randn(10, 5, generator=generator)
-    goal = torch.randn(3, 10, 2, generator=generator)
+    goal = torch.randn(3, 10, outputs, generator=generator)
     mine = x.clone().requires_grad_()
     output = ensemble(mine)
     ((output - goal) ** 2).sum().backward()
