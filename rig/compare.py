@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -56,7 +57,8 @@ class Comparison:
     relative: bool
     """Whether scores are shares of the distance that doing nothing leaves, as where tasks differ in size or unit."""
     groups: dict[str, list[np.ndarray]]
-    curves: dict[str, dict[int, list[np.ndarray]]]
+    curves: dict[str, dict[Fraction, list[np.ndarray]]]
+    """Group -> share of each task's step above -> scores there."""
     members: dict[str, list[Run]]
     left_out: tuple[str, ...]
     """A line a run that could not be compared."""
@@ -149,11 +151,14 @@ def compare(paths: Sequence[Path], by: Sequence[str] = (), metric: str = "final_
     def scores(members: Sequence[Run], at: Mapping[str, int]) -> list[np.ndarray]:
         return [np.array([_value(r, at[task], column, relative) for r in members if r.task == task]) for task in tasks]
 
-    shared = {label: _shared_steps(members, min(steps.values())) for label, members in named.items()}
+    def curve(members: Sequence[Run]) -> dict[Fraction, list[np.ndarray]]:
+        shares = _shared_shares(members, steps)
+        return {share: scores(members, {task: int(share * last) for task, last in steps.items()}) for share in shares}
+
     return Comparison(
         metric, tuple(keys), steps, relative,
         {label: scores(members, steps) for label, members in named.items()},
-        {label: {at: scores(members, dict.fromkeys(tasks, at)) for at in shared[label]} for label, members in named.items()},
+        {label: curve(members) for label, members in named.items()},
         named, left_out,
     )  # fmt: skip
 
@@ -262,8 +267,11 @@ def _shared_step(runs: Sequence[Run], step: int | None) -> int:
     return step
 
 
-def _shared_steps(runs: Sequence[Run], last: int) -> list[int]:
-    return sorted(at for at in set[int].intersection(*(set(run.rows) for run in runs)) if at <= last)
+def _shared_shares(runs: Sequence[Run], steps: Mapping[str, int]) -> list[Fraction]:
+    """Where runs have all been evaluated, as shares of the step at which their task is judged."""
+    return sorted(set[Fraction].intersection(*(
+        {Fraction(at, max(1, steps[run.task])) for at in run.rows if at <= steps[run.task]} for run in runs
+    )))  # fmt: skip
 
 
 def _value(run: Run, step: int, column: str, relative: bool) -> float:

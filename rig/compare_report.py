@@ -94,19 +94,22 @@ def plot(comparison: Comparison, out: Path) -> None:
         thresholds = np.geomspace(0.9 * every.min(), 1.1 * every.max(), 300)
     else:
         thresholds = np.linspace(every.min() - margin, every.max() + margin, 300)
+    lengths = set(comparison.steps.values())
+    whole, unit = (lengths.pop(), "env steps") if len(lengths) == 1 else (100, "% of the env steps of each task")
     for place, row in enumerate(summarise(comparison)):
         style = ("-", "--", ":")[place // 10 % 3]  # there are ten colours
         curve = comparison.curves[row.group]
         label = f"{row.group} ({row.runs} run{'s' * (row.runs > 1)})"
         mark = "o" if len(curve) == 1 else ""  # of one point no line could be seen
-        (line,) = left.plot(list(curve), [stats.iqm(scores) for scores in curve.values()], style, marker=mark, label=label)
+        places = [float(whole * share) for share in curve]
+        (line,) = left.plot(places, [stats.iqm(scores) for scores in curve.values()], style, marker=mark, label=label)
         band = np.array([stats.iqm_interval(scores, np.random.default_rng(0)) for scores in curve.values()])
-        left.fill_between(list(curve), band[:, 0], band[:, 1], alpha=0.15, color=line.get_color())
+        left.fill_between(places, band[:, 0], band[:, 1], alpha=0.15, color=line.get_color())
         share, low, high = _profile(comparison, row.group, thresholds)
         right.plot(thresholds, share, style, color=line.get_color(), drawstyle="steps-post")
         right.fill_between(thresholds, low, high, alpha=0.15, color=line.get_color(), step="post")
     what = comparison.metric.replace("_", " ") + (" / doing nothing's" if comparison.relative else "")
-    left.set(xlabel="env steps", ylabel=what, title=textwrap.fill(", ".join(comparison.tasks), 60))
+    left.set(xlabel=unit, ylabel=what, title=textwrap.fill(", ".join(comparison.tasks), 60))
     right.set(xlabel=textwrap.fill(f"{what} at {comparison.when}", 80), ylabel=f"share of runs {_side(comparison)}")
     right.set_ylim(-0.02, 1.02)
     if logarithmic:

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_runs_are_grouped_by_what_differs(grid: Path) -> None:
     assert found.by == ("encoder.name",) and found.when == f"step {STEPS}" and found.tasks == ("reach",) and found.lower_is_better
     assert set(found.groups) == {"beta_vae", "spatial_vae"}  # and not by seed, folder or the settings of one encoder
     np.testing.assert_allclose(found.groups["beta_vae"][0], [0.10, 0.11, 0.12])
-    np.testing.assert_allclose(found.curves["spatial_vae"][10][0], [0.1, 0.1, 0.1])
+    np.testing.assert_allclose(found.curves["spatial_vae"][Fraction(10, STEPS)][0], [0.1, 0.1, 0.1])
     best, other = summarise(found)
     assert (best.group, best.runs, best.iqm, best.median) == ("spatial_vae", 3, pytest.approx(0.06), pytest.approx(0.06))
     assert other.group == "beta_vae" and (other.low, other.high) == pytest.approx((0.10, 0.12), abs=0.005)
@@ -133,18 +134,22 @@ def test_over_tasks_distances_are_shares_of_doing_nothing(grid: Path) -> None:
 
 def test_each_task_is_judged_at_its_own_last_step(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for encoder, distance in {"beta_vae": 0.2, "spatial_vae": 0.1}.items():
-        a_run(grid / f"push_{encoder}", {0: 0.4, 15: 0.3, 3 * STEPS: distance}, encoder=encoder, task="push", steps=3 * STEPS)
+        distances = {0: 0.4, 15: 0.3, 30: 0.28, 3 * STEPS: distance}
+        a_run(grid / f"push_{encoder}", distances, encoder=encoder, task="push", steps=3 * STEPS)
     a_run(grid / "door", {}, task="door")
     found = compare([grid])
     assert found.steps == {"push": 3 * STEPS, "reach": STEPS}
     assert found.left_out == (f"{grid / 'door'} has no evaluation: left out",)
     np.testing.assert_allclose(found.groups["beta_vae"][0], [0.5])
     np.testing.assert_allclose(found.groups["beta_vae"][1], [0.25, 0.275, 0.3])
-    assert list(found.curves["beta_vae"]) == [0]  # the steps that both tasks have
+    curve = found.curves["beta_vae"]
+    assert list(curve) == [0, Fraction(1, 2), 1]  # of each task's steps: where all of its runs were evaluated
+    np.testing.assert_allclose(curve[Fraction(1, 2)][0], [0.28 / 0.4])
+    np.testing.assert_allclose(curve[Fraction(1, 2)][1], [0.2 / 0.4] * 3)
     assert main(["compare", str(grid), "--csv", str(grid / "t.csv")]) == 0
     assert "final_distance as a share of what doing nothing leaves at step 60 of push and 20 of reach;" in capsys.readouterr().out
     assert ",60 20,push reach," in (grid / "t.csv").read_text()
-    with pytest.raises(UserError, match="no run of push was evaluated at step 10; evaluated at: 0, 15, 60"):
+    with pytest.raises(UserError, match="no run of push was evaluated at step 10; evaluated at: 0, 15, 30, 60"):
         compare([grid], step=10)
     for encoder in ("beta_vae", "spatial_vae"):
         a_run(grid / f"pickup_{encoder}", {0: 0.4, STEPS: 0.2}, encoder=encoder, task="pickup")
