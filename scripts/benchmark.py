@@ -28,7 +28,7 @@ from benchmark_turns import Row, Size
 
 from rig.run import keep_freed_memory
 
-QUICK, FULL = Size(5, 60, 200, 300, 80), Size(7, 200, 1000, 800, 100)
+QUICK, FULL = Size(5, 60, 100, 240, 40), Size(7, 200, 1000, 800, 100)
 
 
 def machine(device: torch.device) -> str:
