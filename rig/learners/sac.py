@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from rig.learners.base import Learner, TrunkMaker
-from rig.learners.inputs import WIDTHS
-from rig.learners.values import VALUES
-from rig.nets import Adam, Ensemble, mixed_precision, polyak_update
+from rig.learners.actor_critic import ActorCritic
+from rig.learners.base import TrunkMaker
+from rig.nets import Adam, mixed_precision, polyak_update
 from rig.types import Batch
 
 LOG_STD_BOUNDS = (-20.0, 2.0)
@@ -43,33 +39,23 @@ class SACConfig:
     target_entropy: float = -1.0  # nats an action component, what the temperature is tuned for [Haarnoja et al. 2018b: -1]
 
 
-class SAC(Learner):
+class SAC(ActorCritic):
     """Twin critics, a tanh-Gaussian actor that is paid for its entropy, a temperature that holds it; no cut at time limits.
 
     Source: Haarnoja et al. 2018b (arXiv:1812.05905), Algorithm 1; the time limit is no terminal state (Pardo et al. 2018).
     """
 
     steps = ("step",)
-    trains_trunk = True
     Config = SACConfig
 
     def __init__(
         self, config: SACConfig, latent_dim: int, action_dim: int, generator: torch.Generator, trunk: TrunkMaker | None = None
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.latent_dim, self.action_dim = latent_dim, action_dim
-        width = WIDTHS[config.goal_input] * self.grow_trunk(trunk, generator)
-        self.actor = Ensemble(1, (width, *config.hidden, 2 * action_dim), generator=generator)
-        self.values = VALUES[config.critic]()
-        sizes = (width + action_dim, *config.hidden, self.values.width)
-        self.critics = Ensemble(2, sizes, layer_norm=config.layer_norm, generator=generator)
-        self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
+        super().__init__(
+            config, latent_dim, action_dim, generator, trunk, actor_outputs=2 * action_dim, critics=2, actor_anneal=config.anneal
+        )
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
-        self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, config.anneal)
-        self.critic_optimiser = Adam(self.judging(self.critics), config.learning_rate, config.anneal)
         self.temperature_optimiser = Adam([self.log_temperature], config.learning_rate, config.anneal)
-        self.updates = 0
 
     def policy(self, policy_input: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Actions f32[B, A] for [latent, goal] f32[B, 2D] and standard normal noise f32[B, A], and their log-densities f32[B].
@@ -92,13 +78,6 @@ class SAC(Learner):
         noise = torch.randn((len(latent), self.action_dim), generator=generator, device=latent.device)
         return self.policy(policy_input, noise)[0]
 
-    def q_values(self, batch: Batch) -> Tensor:
-        """What each critic says of a batch, f32[2, B]."""
-        return self.values.value(self._critic_outputs(batch))
-
-    def _critic_outputs(self, batch: Batch) -> Tensor:
-        return self.critics(torch.cat((self.inputs(batch.latent, batch.goal), batch.action), 1))
-
     def critic_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Summed error of both critics (halved) against the soft double-Q target, and the Q values f32[2, B].
 
@@ -110,7 +89,7 @@ class SAC(Learner):
             next_value = self.values.value(self.target_critics(torch.cat((next_input, next_action), 1))).amin(0)
             soft_value = next_value - self.log_temperature.exp() * next_log_prob
             target = batch.reward + self.config.discount**batch.steps * soft_value
-        output = self._critic_outputs(batch)
+        output = self.critic_outputs(batch)
         return 0.5 * self.values.loss(output, target), self.values.value(output)
 
     def actor_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,13 +131,3 @@ class SAC(Learner):
         batch = self.shifted(batch, generator)
         now, after = (torch.randn(batch.action.shape, generator=generator, device=batch.action.device) for _ in range(2))
         return self.step(batch, now, after)
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """All weights, target weights, Adam moments and the update counter, as flat tensors."""
-        return {**super().state_dict(*args, **kwargs), "updates": torch.tensor(self.updates)}
-
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
-        """Put back what `state_dict` returned."""
-        rest = dict(state_dict)
-        self.updates = int(rest.pop("updates"))
-        return super().load_state_dict(rest, strict, assign)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from rig.learners.actions import Candidates, Exploration, bounded, inverted
-from rig.learners.base import Learner, TrunkMaker
-from rig.learners.inputs import WIDTHS
-from rig.learners.values import VALUES
-from rig.nets import Adam, Ensemble, mixed_precision, polyak_update
+from rig.learners.actor_critic import ActorCritic
+from rig.learners.base import TrunkMaker
+from rig.nets import mixed_precision, polyak_update
 from rig.types import Batch
 
 
@@ -48,36 +46,27 @@ class TD3Config:
     uniform_hold: float = 1.0  # env steps that such an action is held, on average
 
 
-class TD3(Learner):
+class TD3(ActorCritic):
     """Twin critics with the minimum of their targets, delayed actor, smoothed target policy; no cut at time limits.
 
     Source: Fujimoto et al. 2018, Algorithm 1; the time limit is no terminal state (Pardo et al. 2018).
     """
 
     steps = ("round",)
-    trains_trunk = True
     Config = TD3Config
 
     def __init__(
         self, config: TD3Config, latent_dim: int, action_dim: int, generator: torch.Generator, trunk: TrunkMaker | None = None
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.latent_dim, self.action_dim = latent_dim, action_dim
-        width = WIDTHS[config.goal_input] * self.grow_trunk(trunk, generator)
-        self.actor = Ensemble(1, (width, *config.hidden, action_dim), generator=generator)
-        self.values = VALUES[config.critic]()
-        sizes = (width + action_dim, *config.hidden, self.values.width)
-        self.critics = Ensemble(config.critics, sizes, layer_norm=config.layer_norm, generator=generator)
+        super().__init__(
+            config, latent_dim, action_dim, generator, trunk,
+            actor_outputs=action_dim, critics=config.critics, actor_anneal=-(-config.anneal // config.actor_every),
+        )  # fmt: skip
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
-        self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
-        self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, -(-config.anneal // config.actor_every))
-        self.critic_optimiser = Adam(self.judging(self.critics), config.learning_rate, config.anneal)
         self.candidates = Candidates(config.candidates, action_dim)
         self.exploration = Exploration(
             config.noise_kind, config.noise, config.noise_reversion, config.uniform, config.uniform_hold
         )
-        self.updates = 0
 
     @torch.no_grad()
     def act(self, latent: Tensor, goal: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -104,19 +93,12 @@ class TD3(Learner):
         next_value = self.values.value(self.target_critics(torch.cat((next_input, next_action), 1))).amin(0)
         return batch.reward + self.config.discount**batch.steps * next_value
 
-    def q_values(self, batch: Batch) -> Tensor:
-        """What each of the C critics says of a batch, f32[C, B]."""
-        return self.values.value(self._critic_outputs(batch))
-
-    def _critic_outputs(self, batch: Batch) -> Tensor:
-        return self.critics(torch.cat((self.inputs(batch.latent, batch.goal), batch.action), 1))
-
     def critic_loss(self, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor]:
         """Summed error of the C critics against their target f32[B], and the Q values f32[C, B].
 
         Source: Fujimoto et al. 2018, Algorithm 1, line 10.
         """
-        output = self._critic_outputs(batch)
+        output = self.critic_outputs(batch)
         return self.values.loss(output, target), self.values.value(output)
 
     def actor_loss(self, batch: Batch) -> Tensor:
@@ -179,13 +161,3 @@ class TD3(Learner):
             metrics |= self.round(shifted, noises, len(taken) == every - self.updates % every)
             self.updates += len(taken)
         return metrics
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """All weights, target weights, Adam moments and the update counter, as flat tensors."""
-        return {**super().state_dict(*args, **kwargs), "updates": torch.tensor(self.updates)}
-
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
-        """Put back what `state_dict` returned."""
-        rest = dict(state_dict)
-        self.updates = int(rest.pop("updates"))
-        return super().load_state_dict(rest, strict, assign)
