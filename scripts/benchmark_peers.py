@@ -25,6 +25,7 @@ from rig.encoders.base import Encoder
 from rig.encoders.vae import VAE
 from rig.envs import TASKS
 from rig.envs.task import Worlds
+from rig.nets import ConvTranspose2d
 
 ACTION = 2
 os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo reads it when it is first imported
@@ -197,6 +198,14 @@ def buffer_bytes(buffer: HerReplayBuffer) -> float:
     arrays = (*buffer.observations.values(), *buffer.next_observations.values())
     arrays += (buffer.actions, buffer.rewards, buffer.dones, buffer.timeouts, buffer.ep_start, buffer.ep_length)
     return sum(a.nbytes for a in arrays) / buffer.buffer_size
+
+
+def as_it_comes(encoder: Any, memory_format: torch.memory_format) -> None:
+    """Give an encoder PyTorch's own transposed convolutions, and its weights this layout, which convolutions follow."""
+    for layer in encoder.modules():
+        if layer.__class__ is ConvTranspose2d:
+            layer.__class__ = nn.ConvTranspose2d
+    encoder.to(memory_format=memory_format)
 
 
 def vae_epochs(encoder: VAE, frames: Tensor, beta: float, batch: int, steps: int, workers: int) -> None:

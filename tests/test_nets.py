@@ -1,4 +1,4 @@
-"""Networks against plain modules; Adam with its memory as buffers, and its learning rate on the way down."""
+"""Networks and layers against plain modules; Adam with its memory as buffers, and its learning rate on the way down."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from rig.nets import FEW, Adam, Ensemble
+from rig.nets import FEW, Adam, ConvTranspose2d, Ensemble, mixed_precision
 from tests.test_learners import draws
 
 
@@ -76,3 +76,26 @@ def reference(ensemble: Ensemble, member: int) -> nn.Sequential:
             modules.append(norm)
         modules.append(nn.ReLU())
     return nn.Sequential(*modules)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 2e-2)])
+@pytest.mark.parametrize(("odd", "bias"), [(0, True), (1, True), (0, False)])
+def test_a_transposed_convolution_is_pytorchs(precision: str, tolerance: float, odd: int, bias: bool) -> None:
+    """Pictures, and gradients of pictures, weight and bias; what it makes lies channels last, whatever it is given."""
+    theirs = nn.ConvTranspose2d(5, 3, 4, 2, 1, odd, bias=bias)
+    ours = ConvTranspose2d(5, 3, 4, 2, 1, odd, bias=bias)
+    ours.load_state_dict(theirs.state_dict())
+    generator = draws(0)
+    x, goal = torch.randn(2, 5, 6, 7, generator=generator), torch.randn(2, 3, 12 + odd, 14 + odd, generator=generator)
+    found: list[list[torch.Tensor]] = []
+    for layer in (ours, theirs):
+        given = x.clone().requires_grad_()
+        with mixed_precision(precision, x.device):
+            made = layer(given)
+        ((made.float() - goal) ** 2).mean().backward()
+        found.append([made, *(leaf.grad for leaf in (given, *layer.parameters()) if leaf.grad is not None)])
+    assert len(found[0]) == 3 + bias
+    assert found[0][0].dtype == (torch.float32 if precision == "float32" else torch.bfloat16)
+    assert found[0][0].is_contiguous(memory_format=torch.channels_last)
+    for mine, its in zip(*found, strict=True):
+        torch.testing.assert_close(mine, its, rtol=tolerance, atol=tolerance)

@@ -60,7 +60,7 @@ class Autoencoder(Encoder):
         self, frames: Tensor, weight: Tensor | None, training: Training, generator: torch.Generator, report: Report
     ) -> dict[str, float]:
         def loss(index: Tensor, step: int) -> dict[str, Tensor]:
-            x = self.standardise(frames[index]).contiguous()
+            x = self.standardise(frames[index])
             with mixed_precision(training.precision, x.device):
                 pictures = self.decoder(self.trunk(x))
             error = (pictures.float() - x).square().sum((1, 2, 3)).mean()

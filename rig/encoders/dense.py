@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from rig.nets import ConvTranspose2d
+
 
 def grid_of(frame_shape: tuple[int, int, int]) -> tuple[int, int]:
     """Rows and columns that three halvings leave of a picture."""
@@ -26,9 +28,9 @@ def doublings(frame_shape: tuple[int, int, int], width: int) -> list[nn.Module]:
     # Halving an odd side drops a row, which doubling must add again: at 84, whose halves are 42, 21 and 10, the first has to.
     odd = [(height // n % 2, across // n % 2) for n in (4, 2, 1)]
     return [
-        nn.ConvTranspose2d(2 * width, 2 * width, 4, 2, 1, odd[0]), nn.ReLU(),
-        nn.ConvTranspose2d(2 * width, width, 4, 2, 1, odd[1]), nn.ReLU(),
-        nn.ConvTranspose2d(width, channels, 4, 2, 1, odd[2]),
+        ConvTranspose2d(2 * width, 2 * width, 4, 2, 1, odd[0]), nn.ReLU(),
+        ConvTranspose2d(2 * width, width, 4, 2, 1, odd[1]), nn.ReLU(),
+        ConvTranspose2d(width, channels, 4, 2, 1, odd[2]),
     ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rig.encoders.posterior import DiagonalGaussian
 from rig.encoders.vae import VAE, VAETraining
-from rig.nets import initialise
+from rig.nets import ConvTranspose2d, initialise
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class SpatialVAE(VAE):
             Blobs(k, height // 2, width // 2),
             nn.Conv2d(k, c, 5, 1, 2), nn.ReLU(),
             nn.Conv2d(c, c, 5, 1, 2), nn.ReLU(),
-            nn.ConvTranspose2d(c, channels, 4, 2, 1),
+            ConvTranspose2d(c, channels, 4, 2, 1),
         )  # fmt: skip
         initialise(self, generator)
 

@@ -42,7 +42,7 @@ class Temporal(Encoder):
         def loss(index: Tensor, step: int) -> dict[str, Tensor]:
             now, later, gap = pairs.draw(index, generator)
             with mixed_precision(training.precision, now.device):
-                codes = self.trunk(self.standardise(torch.cat((now, later))).contiguous())
+                codes = self.trunk(self.standardise(torch.cat((now, later))))
             one, other = codes.float().chunk(2)
             return self.pair_loss(one, other, gap)
 

@@ -98,7 +98,7 @@ class VAE(Encoder):
 
         def loss(index: Tensor, step: int) -> dict[str, Tensor]:
             beta = training.beta * min(1.0, (step + 1) / max(1, training.anneal))
-            return self.losses(self.standardise(frames[index]).contiguous(), beta, generator)
+            return self.losses(self.standardise(frames[index]), beta, generator)
 
         metrics = descend(self, loss, len(frames), training, generator, report, weight)
         self.version += 1

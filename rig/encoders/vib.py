@@ -56,7 +56,7 @@ class VIB(Encoder):
 
         def loss(index: Tensor, step: int) -> dict[str, Tensor]:
             now, later, _ = pairs.draw(index, generator)
-            x, target = self.standardise(now).contiguous(), self.standardise(later)
+            x, target = self.standardise(now), self.standardise(later)
             with mixed_precision(config.training.precision, x.device):
                 posterior = DiagonalGaussian.of(self.trunk(x))
                 noise = torch.randn(posterior.mean.shape, generator=generator, device=x.device)

@@ -178,7 +178,7 @@ class VQVAE(Encoder):
         used = torch.zeros(self.symbols, dtype=torch.bool, device=frames.device)
 
         def loss(index: Tensor, step: int) -> dict[str, Tensor]:
-            x = self.standardise(frames[index]).contiguous()
+            x = self.standardise(frames[index])
             with mixed_precision(training.precision, x.device):
                 cells = self.cells(x)
             vectors = cells.detach().flatten(0, 2)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rig.encoders.posterior import DiagonalGaussian
 from rig.encoders.vae import VAE, VAETraining
-from rig.nets import initialise
+from rig.nets import ConvTranspose2d, initialise
 
 SIDE = 64
 """Pixels of a picture's side: what four unpadded convolutions bring to 2×2, and four unpadded deconvolutions come out at."""
@@ -56,10 +56,10 @@ class WorldModels(VAE):
         )  # fmt: skip
         self.decoder = nn.Sequential(
             nn.Linear(config.latent_dim, 1024), nn.Unflatten(1, (1024, 1, 1)),
-            nn.ConvTranspose2d(1024, 128, 5, 2), nn.ReLU(),
-            nn.ConvTranspose2d(128, 64, 5, 2), nn.ReLU(),
-            nn.ConvTranspose2d(64, 32, 6, 2), nn.ReLU(),
-            nn.ConvTranspose2d(32, channels, 6, 2), nn.Sigmoid(),
+            ConvTranspose2d(1024, 128, 5, 2), nn.ReLU(),
+            ConvTranspose2d(128, 64, 5, 2), nn.ReLU(),
+            ConvTranspose2d(64, 32, 6, 2), nn.ReLU(),
+            ConvTranspose2d(32, channels, 6, 2), nn.Sigmoid(),
         )  # fmt: skip
         initialise(self, generator)
 
