@@ -97,11 +97,14 @@ def load_model(path: Path, look: Look, furnish: Callable[[mujoco.MjSpec], None] 
         furnish(spec)
     spec.worldbody.add_camera(name=look.camera, pos=position, quat=quaternion, fovy=pose.fovy)
     rng = np.random.default_rng(look.seed)
-    field = pose.distance * np.tan(np.deg2rad(pose.fovy / 2))  # half of the picture's height at the point looked at, metres
+    ground = max((geom.pos[2] + geom.size[2] for geom in spec.worldbody.geoms if geom.name in ("floor", "table")), default=0.0)
+    further = (ground - pose.lookat[2]) / np.sin(np.deg2rad(pose.elevation))  # than the point looked at, along the view, to there
+    centre = np.asarray(pose.lookat) - further * rotation[:, 2]
+    field = (pose.distance + further) * np.tan(np.deg2rad(pose.fovy / 2))  # half of the picture's height there, metres
     for _ in range(look.distractors):
-        x, y = np.asarray(pose.lookat[:2]) + field * rng.uniform(-0.95, 0.95, 2)
+        x, y = centre[:2] + field * rng.uniform(-0.95, 0.95, 2)
         spec.worldbody.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=(field * rng.uniform(0.07, 0.2), 0.001, 0), pos=(x, y, 0),
+            type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=(field * rng.uniform(0.07, 0.2), 0.001, 0), pos=(x, y, ground),
             rgba=(*hsv_to_rgb(rng.uniform(), 0.8, 0.8), 1), contype=0, conaffinity=0,
         )  # fmt: skip
     return spec.compile()

@@ -30,6 +30,9 @@ RESTARTS = 3
 START = 120.0
 """Seconds that a worker may take to start, besides the time limit of each of its worlds."""
 
+END = 5.0
+"""Seconds that a worker which has hung up may take to end by itself."""
+
 Message = tuple[str, tuple[Any, ...]]
 
 
@@ -109,7 +112,7 @@ class Workers:
         """
         broken = {worker for worker, given in arguments.items() if not self._send(worker, name, *given)}
         answers = {worker: self._answer(worker, self._time_limit * len(self.rows[worker])) for worker in arguments}
-        failed = {worker: text for worker, (fine, text) in answers.items() if not fine or worker in broken}
+        failed = {worker: text for worker, (fine, text) in answers.items() if fine is not True or worker in broken}
         for worker, text in failed.items():
             self._restart(worker, text)
         if failed:
@@ -153,7 +156,10 @@ class Workers:
             time.sleep(0.3)
             what = f"did not answer within {seconds:g} s"
         except (EOFError, OSError):
-            what = f"died with exit code {process.wait()}"
+            try:
+                what = f"died with exit code {process.wait(END)}"
+            except subprocess.TimeoutExpired:
+                what = "hung up and did not end"
         trace.seek(0)
         return False, f"{what}\n{trace.read().decode(errors='replace')}".rstrip()
 

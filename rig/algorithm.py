@@ -189,7 +189,8 @@ class RIG:
     def step(self) -> dict[str, Tensor]:
         """One step of every world, then `updates` updates; returns the metrics of the last ones.
 
-        Where the worlds lose their open episodes, these are dropped whole and others begun; nothing is counted.
+        Where the worlds lose their open episodes, these are dropped whole and others begun; nothing is counted but, with
+        `overlap`, the updates made meanwhile.
         """
         if self.offline:
             self.steps += self.env.num_envs

@@ -191,25 +191,29 @@ def compile_setting(config: RunConfig) -> str:
 def make_replay(config: RunConfig, env: Any, encoder: Encoder, latent_dim: int, folder: Path | None = None) -> Ring:
     """An empty replay memory, no larger than the run needs.
 
-    `folder` is for the file of replay.memory=disk; None: the system's folder for temporary files. Raises UserError where it has
+    `folder` is for the file of replay.memory=disk; None: the system's folder for temporary files. Raises UserError where there is
     not the room.
     """
     frame = encoder.observes == "frame"
     reward: Any = find("reward", config.reward.name).entry
     capacity = config.replay.capacity if config.reuse.replay else min(config.replay.capacity, config.steps)
-    return Ring(
-        capacity,
-        config.task.horizon,
-        env.num_envs,
-        env.frame_shape if frame else (env.state_dim,),
-        torch.uint8 if frame else torch.float32,
-        latent_dim,
-        env.action_dim,
-        device_of(config),
-        config.replay.memory,
-        folder,
-        env.state_dim if reward.reads == "state" else 0,
-    )
+    try:
+        return Ring(
+            capacity,
+            config.task.horizon,
+            env.num_envs,
+            env.frame_shape if frame else (env.state_dim,),
+            torch.uint8 if frame else torch.float32,
+            latent_dim,
+            env.action_dim,
+            device_of(config),
+            config.replay.memory,
+            folder,
+            env.state_dim if reward.reads == "state" else 0,
+        )
+    except RuntimeError as error:  # of the allocator
+        what = f"there is no memory for the {capacity:,} transitions of replay.capacity and steps"
+        raise UserError(f"{what}; try replay.capacity={max(1, capacity // 10)}, or replay.memory=disk") from error
 
 
 def make_exchange(config: RunConfig, dim: int, action_dim: int) -> Exchange | None:

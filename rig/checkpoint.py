@@ -150,6 +150,8 @@ def load(run: Path, step: int | None = None, *, chunks: bool = True) -> Loaded:
             return _read(run, found[newest], newest, chunks)._replace(skipped=skipped)
         except _DamagedError as damage:
             skipped.append(f"checkpoint {newest} is damaged and passed over: {damage}")
+    if _found(run) != found:  # a run in progress has put a newer one in the place of what was looked at
+        return load(run, step, chunks=chunks)
     raise UserError(f"{run} has no valid checkpoint: {'; '.join(skipped)}; start again with: rig train")
 
 

@@ -40,7 +40,7 @@ from rig.errors import UserError
 CONFIGS = Path(__file__).parent / "configs"
 EVALUABLE = ("task.camera", "task.samples", "task.distractors", "task.distractor_seed", "task.horizon", "learner.candidates")
 """What an evaluation may change: the same world looked at otherwise, or for longer, and how the policy's actions are chosen."""
-RESUMABLE = ("steps", "replay.memory", "learner.compile", "checkpoint.*", "evaluation.*")
+RESUMABLE = ("steps", "device", "replay.memory", "learner.compile", "checkpoint.*", "evaluation.*")
 
 LONGEST = 180
 """Characters of a job's folder name, before what tells apart names that are longer."""

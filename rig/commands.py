@@ -55,7 +55,7 @@ def train(config: RunConfig) -> int:
         if (folder / "config.yaml").exists():
             raise UserError(f"{folder} holds a run already; go on with it by `rig resume {folder}`, or choose another run_dir=")
         try:
-            begun = _begin(config)
+            begun = _begin(config, folder)
         except BaseException:  # worlds that are refused, or Ctrl-C: there is no run
             (folder / "run.lock").unlink()
             if new:
@@ -73,7 +73,7 @@ def resume(folder: Path, config: RunConfig) -> int:
         if config.steps and not load_config(folder).steps:  # it may have been steps=0 for want of goals
             build.need_goals(config, build.make_env(config, config.seed, "train", 1))
         files.write(folder / "config.yaml", to_yaml(config).encode())
-        return _guarded(folder, config, _train_on if checkpoint.steps(folder) else partial(_train_new, _begin(config)))
+        return _guarded(folder, config, _train_on if checkpoint.steps(folder) else partial(_train_new, _begin(config, folder)))
 
 
 def origin(config: RunConfig) -> dict[str, Any]:
@@ -116,22 +116,23 @@ class Begun(NamedTuple):
     """What another run lived through, where this one is to learn from it."""
 
 
-def _begin(config: RunConfig) -> Begun:
-    """Make or fetch what a run begins with. Raises UserError for whatever cannot be; nothing is written yet."""
+def _begin(config: RunConfig, folder: Path) -> Begun:
+    """Make or fetch what a run begins with. Raises UserError for whatever cannot be, such as a replay memory for which there is
+    no room; nothing is written yet.
+    """
     env, representation = build.make_start(config, config.collect.num_envs)
     if config.reuse.encoder:
         take_encoder(config, representation.encoder)
-    if not config.reuse.replay:
-        return Begun(config, env, representation, None)
-    episodes = lived(config, env, representation.encoder)
-    held = replace(config.replay, capacity=episodes.action.shape[0] * episodes.action.shape[1])
-    return Begun(replace(config, replay=held), env, representation, episodes)
+    episodes = lived(config, env, representation.encoder) if config.reuse.replay else None
+    if episodes:
+        held = replace(config.replay, capacity=episodes.action.shape[0] * episodes.action.shape[1])
+        config = replace(config, replay=held)
+    build.make_replay(config, env, representation.encoder, representation.frame.dim, folder)
+    return Begun(config, env, representation, episodes)
 
 
 def _train_new(begun: Begun, folder: Path, config: RunConfig, signals: Signals) -> int:
     _, env, representation, episodes = begun
-    if config.replay.memory == "disk":  # a lack of room is said now, not when the encoder is trained
-        build.make_replay(config, env, representation.encoder, representation.frame.dim, folder)
     source = f"replay.from={config.reuse.replay}" if episodes else f"collect.reset={config.collect.reset}"
     print(f"run folder {folder}; frames of {config.task.label} from {source}", file=sys.stderr)
     report, observed = learn_to_see(config, env, representation, signals, episodes.observed if episodes else None)
@@ -198,11 +199,14 @@ def _saver(folder: Path, config: RunConfig, agent: RIG) -> Saver:
     return Saver(folder, agent, _identity(config, agent.encoder.latent_dim), config.checkpoint.keep)
 
 
-def load_representation(config: RunConfig, loaded: checkpoint.Loaded) -> Representation:
-    """Encoder, prior and latent frame as a checkpoint holds them. Raises UserError where it is another configuration's."""
+def load_representation(config: RunConfig, loaded: checkpoint.Loaded, own: RunConfig | None = None) -> Representation:
+    """Encoder, prior and latent frame as a checkpoint holds them. Raises UserError where it is another configuration's.
+
+    `own` is the run's, where `config` has been changed for an evaluation.
+    """
     env = build.make_env(config, config.seed, "train", 1)
     representation = build.make_representation(config, env)
-    restore_representation(representation._asdict(), loaded, _identity(config, representation.encoder.latent_dim))
+    restore_representation(representation._asdict(), loaded, _identity(own or config, representation.encoder.latent_dim))
     return representation
 
 
@@ -274,7 +278,7 @@ def evaluate_run(
 def load_policy(folder: Path, config: RunConfig, step: int | None) -> tuple[Representation, Policy, checkpoint.Loaded]:
     """A checkpoint's representation and policy, without its replay memory; warns of damaged checkpoints passed over."""
     loaded = load_telling(folder, step, chunks=False)
-    representation = load_representation(config, loaded)
+    representation = load_representation(config, loaded, load_config(folder))
     env = build.make_env(config, config.seed, "train", 1)
     learner = build.make_learner(config, representation.encoder, representation.frame.dim, env.action_dim)
     load_part("learner", learner, loaded)

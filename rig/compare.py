@@ -180,15 +180,19 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
 def read_run(folder: Path) -> Run:
     """A run's settings and evaluations. Raises UserError where its config.yaml is none."""
     try:
-        data = yaml.safe_load((folder / "config.yaml").read_text())
+        data = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         settings = _flat(data)
         settings["task.name"]
     except (yaml.YAMLError, KeyError, AttributeError, UnicodeDecodeError) as error:
         raise UserError(f"{folder / 'config.yaml'} is no configuration of a run; leave that folder out") from error
-    seen, rows = figures(folder), read_rows(folder / "progress.csv")
+    seen = figures(folder)
+    try:
+        rows = {int(row["step"]): row for row in read_rows(folder / "progress.csv")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / 'progress.csv'} is not what a run wrote; leave that folder out") from error
     if seen and settings.get("steps") == 0:
-        rows = rows or [{"step": "0"}]
-    return Run(folder, settings, {int(row["step"]): seen | row for row in rows})
+        rows = rows or {0: {}}
+    return Run(folder, settings, {step: seen | row for step, row in rows.items()})
 
 
 def figures(folder: Path) -> dict[str, str]:
@@ -284,5 +288,5 @@ def _value(run: Run, step: int, column: str, relative: bool) -> float:
         own = column.replace("_distance", "_idle")
         idle = [float(row[key]) for key in ([own] if own in row else row) if key.endswith("_idle")]
         return value / float(np.mean(idle))
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
         raise UserError(f"{run.folder} has no {column} at step {step}; choose another metric, or leave it out") from error

@@ -117,7 +117,8 @@ def plot(comparison: Comparison, out: Path) -> None:
         right.set_xscale("log")
     else:
         right.locator_params(axis="x", nbins=6)
-        left.set_ylim(bottom=0)
+        if left.dataLim.y0 >= 0:
+            left.set_ylim(bottom=0)
     figure.legend(loc="outside right center")
     for axes in (left, right):
         axes.grid(alpha=0.3)

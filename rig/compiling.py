@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import torch
 
-from rig import files, nets
+from rig import files, nets, trunk
 from rig.algorithm import RIG
 from rig.errors import UserError
+from rig.learners import actions, values
 from rig.learners.base import Learner
 from rig.types import Batch
 
@@ -149,7 +150,8 @@ def _key(learner: Learner, batches: list[Batch]) -> str:
     batch = batches[0]
     device = torch.cuda.get_device_name() if batch.latent.is_cuda else torch.backends.cpu.get_cpu_capability()
     shapes = [tuple(value.shape) for value in learner.state_dict().values()]
-    code = [Path(inspect.getfile(part)).read_bytes() for part in (type(learner), nets)]  # a rewrite may be faster or slower
+    parts = (*(kind for kind in type(learner).__mro__ if issubclass(kind, Learner)), nets, values, actions, trunk)
+    code = [Path(inspect.getfile(part)).read_bytes() for part in parts]  # a rewrite may be faster or slower
     facts = (type(learner).__name__, code, learner.config, shapes, tuple(batch.latent.shape), len(batches), device)
     return hashlib.sha256(repr((*facts, torch.__version__, torch.get_num_threads())).encode()).hexdigest()[:24]
 

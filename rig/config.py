@@ -99,7 +99,7 @@ class CheckpointConfig:
 class EvaluationConfig:
     """How the run measures itself."""
 
-    every: int = 2000  # env steps between evaluations on the way; 0: only at the end
+    every: int = 2000  # env steps between evaluations on the way; 0: only at the beginning and the end
     episodes: int = 25  # goals an evaluation on the way
     final_episodes: int = 50  # goals at the end of training
     probe_states: int = 4000  # random states on which the encoder is probed and measured; 0: neither

@@ -195,7 +195,7 @@ def _check_fit(config: RunConfig) -> None:
         raise UserError(f"task.size must be {wanted}, got {size}; try task.size={near}")
     if config.learner.name.startswith("sb3_"):
         need(f"learner={config.learner.name}")  # said before the encoder is trained
-    if 0 < config.steps <= random_steps:
+    if 0 < config.steps <= random_steps and not config.reuse.replay:  # which has no such steps
         raise UserError(
             f"random_steps={random_steps} leaves none of steps={config.steps} to learn in; try random_steps={config.steps // 10}"
         )
@@ -205,6 +205,9 @@ def _check_fit(config: RunConfig) -> None:
         raise UserError(
             f"replay.from takes no new steps to refit an encoder to, got online.every={config.online.every}; try online.every=0"
         )
+    states = config.evaluation.probe_states
+    if 0 < states < 10:  # a fifth of them is what a probe is judged on
+        raise UserError(f"evaluation.probe_states must be 0 or at least 10, got {states}; try evaluation.probe_states=4000")
     updates = config.updates_per_step * config.num_envs
     if updates < 1 or abs(updates - round(updates)) > 1e-6:
         raise UserError(

@@ -44,7 +44,8 @@ def distance_agreement(coordinates: Tensor, weight: Tensor, state: Floats, task:
     count = len(state)
     one = torch.randint(count, (PAIRS,), generator=generator, device=generator.device)
     other = (one + torch.randint(1, count, (PAIRS,), generator=generator, device=generator.device)) % count
-    latent = weighted_distance(coordinates[one], coordinates[other], weight).cpu().numpy()
+    pairs = zip(one.split(1024), other.split(1024), strict=True)  # not at once: codes may be as long as a picture
+    latent = torch.cat([weighted_distance(coordinates[a], coordinates[b], weight) for a, b in pairs]).cpu().numpy()
     true = mean_distance(task.distances(state[one.cpu().numpy()], state[other.cpu().numpy()]))
     near = true <= np.quantile(true, NEAR)
     found = (spearman(latent, true), spearman(latent[near], true[near]))

@@ -34,7 +34,7 @@ def frontier_goals(replay: Ring, count: int, generator: torch.Generator) -> Tens
     Source: Pitis et al. 2020 (MEGA, arXiv:2007.02832), equation 3 and appendix B, without its cutoff by value.
     """
     known = replay.visited(KNOWN, generator)
-    scale = BANDWIDTH * known.std(0, correction=0).clamp(min=1e-6)
+    centre, scale = known.mean(0), BANDWIDTH * known.std(0, correction=0).clamp(min=1e-6)
     choices = replay.visited(CHOICES * count, generator)
-    crowd = (-0.5 * torch.cdist(choices / scale, known / scale).square()).logsumexp(1).view(count, CHOICES)
+    crowd = (-0.5 * torch.cdist((choices - centre) / scale, (known - centre) / scale).square()).logsumexp(1).view(count, CHOICES)
     return choices.view(count, CHOICES, -1)[torch.arange(count, device=crowd.device), crowd.argmin(1)]

@@ -190,16 +190,18 @@ class Adam(nn.ModuleList):
                 square.mul_(self.BETAS[1]).addcmul_(gradient, gradient, value=1 - self.BETAS[1])
                 parameter.sub_(self.step_size * (mean / (square.sqrt() * self.scale + self.EPSILON)))
         else:
+            rate = self._rate().float() if self.anneal else self.learning_rate
             adam(
                 self.trained, list(gradients), means, squares, [], [m.step for m in moments], fused=True, amsgrad=False,
-                beta1=self.BETAS[0], beta2=self.BETAS[1], lr=self._rate(), weight_decay=0.0, eps=self.EPSILON, maximize=False,
+                beta1=self.BETAS[0], beta2=self.BETAS[1], lr=rate, weight_decay=0.0, eps=self.EPSILON, maximize=False,
             )  # fmt: skip
         self.prepare()
 
     @torch.no_grad()
     def prepare(self) -> None:
         """Work out what the next step needs of the number of steps."""
-        first, second = (-torch.expm1((self._steps + 1) * math.log(beta)) for beta in self.BETAS)
+        steps = self._steps.double() + 1  # rounded once, at the end: compiled code and this give the same bits
+        first, second = (-torch.expm1(steps * math.log(beta)) for beta in self.BETAS)
         self.step_size.copy_(self._rate() / first)
         self.scale.copy_(second.rsqrt())
 
@@ -209,8 +211,10 @@ class Adam(nn.ModuleList):
         return moment.step
 
     def _rate(self) -> Any:
-        """The next step's learning rate: a number, or f32[] where it falls."""
-        return self.learning_rate * (1 - 0.9 * (self._steps / self.anneal).clamp(max=1)) if self.anneal else self.learning_rate
+        """The next step's learning rate: a number, or f64[] where it falls."""
+        if not self.anneal:
+            return self.learning_rate
+        return self.learning_rate * (1 - 0.9 * (self._steps.double() / self.anneal).clamp(max=1))
 
 
 def _loaded(optimiser: Any, keys: Any) -> None:

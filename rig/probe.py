@@ -104,8 +104,8 @@ def probe(latent: Tensor, state: Tensor, generator: torch.Generator, steps: int 
 
 def _linear_r2(x: Tensor, y: Tensor, train: Tensor, test: Tensor) -> Tensor:
     design = torch.cat((x, torch.ones_like(x[:, :1])), 1)
-    driver = "gelsd" if x.device.type == "cpu" else None
-    fit = torch.linalg.lstsq(design[train], y[train], driver=driver).solution
+    # On the CPU: the only driver there is on CUDA takes codes for of full rank, and those of symbols never are.
+    fit = torch.linalg.lstsq(design[train].cpu(), y[train].cpu(), driver="gelsd").solution.to(x.device)
     return _r2(design[test] @ fit - y[test], y[test])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,9 @@ from rig.encoders.base import Encoder
 from rig.errors import UserError
 from rig.replay.disk import read_chunk
 from rig.state import load_part, load_telling
+
+JUDGING = ("name", "threshold", "unit", "time_limit")
+"""Settings of a task that say nothing of what its worlds show and do."""
 
 
 class Lived(NamedTuple):
@@ -40,12 +44,14 @@ def take_encoder(config: RunConfig, encoder: Encoder) -> None:
 def lived(config: RunConfig, env: Any, encoder: Encoder) -> Lived:
     """The newest episodes of `reuse.replay`'s newest valid checkpoint, a multiple of num_envs and at most replay.capacity steps.
 
-    Raises UserError where they are not of the same task, horizon and pictures, or hold not what the encoder reads.
+    Raises UserError where they are not of the same task, horizon, pictures and meaning of actions, or hold what the encoder does
+    not read.
     """
     run = Path(config.reuse.replay)
     other = load_config(run)
     wanted = {"task": (other.task.label, config.task.label)}
-    wanted |= {f"task.{name}": (getattr(other.task, name), getattr(config.task, name)) for name in ("size", "horizon")}
+    settings = [field.name for field in fields(config.task) if field.name not in JUDGING and hasattr(other.task, field.name)]
+    wanted |= {f"task.{name}": (getattr(other.task, name), getattr(config.task, name)) for name in settings}
     for name, (theirs, ours) in wanted.items():
         if theirs != ours:
             raise UserError(f"replay.from={run} is of {name}={theirs}, got {name}={ours}; try {name}={theirs}")

@@ -135,13 +135,14 @@ def train_policy(
             if evaluating:
                 shown |= _evaluated(agent, evaluate, log)
             bar(agent.steps, schedule.steps, shown)
-            if saving or signals.code:
+            stopped = signals.code  # asked once: a signal may come while it is saved
+            if saving or stopped:
                 _checked(folder, agent, watch, metrics)  # a signal comes at any step
                 log.flush()
                 saver.save()
-            if signals.code:
+            if stopped:
                 bar.note(f"stopped at step {agent.steps} and saved; go on with: rig resume {folder}")
-                return signals.code
+                return stopped
     finally:
         bar.close()
     return 0
@@ -174,7 +175,7 @@ def _checked(folder: Path, agent: RIG, watch: FiniteWatch, metrics: Mapping[str,
         "noticed_at_step": agent.steps,
         "metrics": {k: repr(v) for k, v in numbers.items()},
         "weights_not_finite": broken,
-        "largest_code": repr(float(agent.replay.latent[: min(agent.replay.begun, agent.replay.rows)].abs().max())),
+        "largest_code": repr(agent.replay.largest_code()),
         "reward_weights": agent.frame.weight.tolist(),
     }
     files.write(folder / "diagnosis.json", json.dumps(diagnosis, indent=1).encode())

@@ -61,6 +61,7 @@ class Saver:
             "refitted": agent.refitted,
             "exchange": agent.exchange.fitted if agent.exchange else 0,
             "compiled": agent.learner.compiled,
+            "device": agent.generator.device.type,
             "replay": {
                 "begun": replay.begun, "step": replay.step, "version": replay.version, "chunks": self.chunks, "codes": self.codes,
                 "explored": self.explored,
@@ -75,7 +76,7 @@ class Saver:
         self.chunks, self.codes = ([piece for piece in part if piece["last"] > oldest] for part in (self.chunks, self.codes))
         if self.version != replay.version and self.chunks:
             first, last = max(oldest, self.chunks[0]["first"]), self.chunks[-1]["last"]
-            file = f"replay/{self.agent.steps:09d}_codes.safetensors"
+            file = f"replay/{self.agent.steps:09d}_codes_{replay.version}.safetensors"
             write_chunk(self.folder / file, replay.episodes(first, last, ("latent",)))
             self.codes = [{"file": file, "first": first, "last": last}]
         self.version = replay.version
@@ -86,7 +87,7 @@ class Saver:
         first = max(oldest, self.chunks[-1]["last"] if self.chunks else 0)
         last = max(0, replay.begun - replay.num_envs)
         if first < last:
-            file = f"replay/{self.agent.steps:09d}.safetensors"
+            file = f"replay/{self.agent.steps:09d}_{last}.safetensors"  # a step whose episodes were lost counts none
             write_chunk(self.folder / file, replay.episodes(first, last))
             self.chunks.append({"file": file, "first": first, "last": last})
 
@@ -98,8 +99,18 @@ class Saver:
             self.explored = [{"file": file}]
 
     def restore(self, loaded: checkpoint.Loaded) -> None:
-        """Put a checkpoint back into the agent, whose representation is loaded already; training goes on as if never stopped."""
+        """Put a checkpoint back into the agent, whose representation is loaded already; training goes on as if never stopped.
+
+        Raises UserError where it was written on another kind of device, or by worlds of another engine.
+        """
         agent, replay, meta = self.agent, self.agent.replay, loaded.meta["replay"]
+        here = agent.generator.device.type
+        there = loaded.meta.get("device", here)
+        if here != there:
+            raise UserError(
+                f"checkpoint {loaded.step} was written by a run on {there}, and this one would go on on {here}, "
+                f"where neither its random numbers nor its worlds can; type device={there}"
+            )
         load_part("learner", agent.learner, loaded)
         replay.begun, replay.step, replay.version = meta["begun"], meta["step"], meta["version"]
         self.chunks, self.codes, self.version = meta["chunks"], meta.get("codes", []), replay.version
@@ -113,7 +124,13 @@ class Saver:
             skip = max(0, oldest - chunk["first"])  # overwritten since, but the chunk still holds younger ones
             replay.put(chunk["first"] + skip, {name: value[skip:] for name, value in episodes.items()})
         replay.put(max(0, replay.begun - replay.num_envs), loaded.tensors["replay"])
-        agent.env.restore({name: value.numpy() for name, value in loaded.tensors["env"].items()})
+        try:
+            agent.env.restore({name: value.numpy() for name, value in loaded.tensors["env"].items()})
+        except ValueError as error:
+            raise UserError(
+                f"checkpoint {loaded.step} cannot go on with these worlds ({error}); "
+                f"put back the config.yaml that the run was trained with"
+            ) from error
         agent.generator.set_state(loaded.tensors["random"]["agent"])
         if agent.exchange is not None:
             load_part("exchange", agent.exchange, loaded)

@@ -121,6 +121,19 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, file: str, how: str
         checkpoint.load(tmp_path, 2)
 
 
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint.save(tmp_path, 1, contents(1), keep=1)
+    read = checkpoint._read
+
+    def save_another_and_read(run: Path, path: Path, step: int, chunks: bool) -> checkpoint.Loaded:
+        if step == 1:
+            checkpoint.save(tmp_path, 2, contents(2), keep=1)
+        return read(run, path, step, chunks)
+
+    monkeypatch.setattr(checkpoint, "_read", save_another_and_read)
+    check(checkpoint.load(tmp_path), 2)
+
+
 def edited(**changes: Any) -> Callable[[Path], None]:
     def edit(path: Path) -> None:
         path.write_text(json.dumps(json.loads(path.read_text()) | changes))

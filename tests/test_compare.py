@@ -230,6 +230,7 @@ def test_a_single_run_has_no_interval(tmp_path: Path, capsys: pytest.CaptureFixt
         (["runs", "--step", "7"], "no run of reach was evaluated at step 7; evaluated at: 0, 20"),
         (["runs", "--png", "nowhere/t.png"], "argument --png: cannot write 'nowhere/t.png'"),
         (["fresh"], "none of 1 runs has an evaluation yet; rig resume goes on with one"),
+        (["torn"], "torn/progress.csv is not what a run wrote; leave that folder out"),
         (["broken"], "broken/config.yaml is no configuration of a run; leave that folder out"),
     ],
 )  # fmt: skip
@@ -240,6 +241,8 @@ def test_what_cannot_be_compared_is_one_line(
     a_run(Path("runs/a"), {0: 0.3, STEPS: 0.1})
     a_run(Path("fresh"), {})
     Path("empty").mkdir()
+    a_run(Path("torn"), {STEPS: 0.1})
+    Path("torn/progress.csv").write_text("step,final_distance_mean\n2x,0.1\n")
     Path("broken").mkdir()
     Path("broken/config.yaml").write_text("- 1\n")
     assert main(["compare", *arguments]) == 2

@@ -18,6 +18,7 @@ from rig.errors import UserError
 from rig.learners import LEARNERS, TD3
 from rig.learners.base import Learner
 from rig.learners.td3 import TD3Config
+from rig.nets import Adam
 from rig.types import Batch
 from tests.replay.test_memory import DEVICES
 from tests.test_algorithm import make
@@ -165,3 +166,17 @@ def test_what_cannot_be_compiled_is_said(
     choose(agent, "auto", 10**9)
     assert not agent.learner.compiled, "and not tried again"
     assert len(verdicts(cache)) == 1
+
+
+@needs_compiler
+@pytest.mark.parametrize("anneal", [0, 7000])
+def test_what_an_optimiser_works_out_for_its_next_step_is_the_same_to_the_bit_compiled(anneal: int) -> None:
+    """So that a resumed run, for which it is worked out as written, goes on like one that never stopped."""
+    adam = Adam([torch.nn.Parameter(torch.zeros(2))], 1e-3, anneal)
+    prepare = torch.compile(adam.prepare, fullgraph=True)
+    for taken in (*range(2000), *range(2000, 20_000, 9)):
+        adam._steps.fill_(taken)
+        adam.prepare()
+        written = adam.step_size.clone(), adam.scale.clone()
+        prepare()
+        assert torch.equal(adam.step_size, written[0]) and torch.equal(adam.scale, written[1]), taken

@@ -51,6 +51,14 @@ def test_a_frontier_goal_is_where_few_have_been() -> None:
     assert torch.equal(frontier_goals(visit(crowd), 5, seeded(2)), frontier_goals(visit(crowd), 5, seeded(2)))
 
 
+def test_a_coordinate_that_never_changes_says_nothing_of_what_is_crowded() -> None:
+    crowd = torch.randn(30, 3, 2, generator=seeded(0))
+    still = torch.tensor([0.6, -40.0]).expand(30, 3, 2)
+    goals = frontier_goals(visit(crowd), 50, seeded(1))
+    beside = frontier_goals(visit(torch.cat((crowd, still), 2)), 50, seeded(1))
+    assert torch.equal(beside[:, :2], goals)
+
+
 def test_visited_codes_are_those_of_closed_episodes() -> None:
     codes = torch.arange(12.0).view(4, 3, 1) + 1
     found = visit(codes).visited(500, seeded(0))

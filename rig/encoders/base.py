@@ -71,7 +71,10 @@ class Encoder(nn.Module, ABC):
         return {}
 
     def log_density(self, observed: Tensor, samples: int, generator: torch.Generator) -> Tensor:
-        """log p(x) in nats, f32[B], of observations, from `samples` codes each. Raises TypeError where `has_density` is false."""
+        """log p(x) in nats but for a constant, f32[B], of observations, from `samples` codes each.
+
+        Raises TypeError where `has_density` is false.
+        """
         raise TypeError(f"{type(self).__name__} has no density")
 
     def posterior_covariance(self, observed: Tensor) -> Tensor:

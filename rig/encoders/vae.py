@@ -108,8 +108,8 @@ class VAE(Encoder):
     def log_density(self, observed: Tensor, samples: int, generator: torch.Generator) -> Tensor:
         """log p(x) in nats, f32[B], of frames u8[B, H, W, 3]: log of the mean over z ~ q(z|x) of p(x|z) p(z) / q(z|x).
 
-        p(x|z) has unit variance for pixels in [0, 1]. Source: Pong et al. 2019, appendix C.1, and their published code, which
-        averages the logarithm instead.
+        p(x|z) has unit variance for pixels in [0, 1], and is left without its constant, the same for every frame.
+        Source: Pong et al. 2019, appendix C.1, and their published code, which averages the logarithm instead.
         """
         found: list[Tensor] = []
         for chunk in observed.split(128):

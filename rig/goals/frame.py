@@ -63,6 +63,15 @@ def widest_gap(spectrum: Tensor) -> SpectrumGap:
     return SpectrumGap(float(ratio), int(place) + 1)
 
 
+def _living(variance: Tensor) -> Tensor:
+    """Variances [D] to divide by: of one below a millionth of their mean, that mean.
+
+    Where codes never vary nothing is to be seen, and imagined goals or a later frame that left it would be blown up.
+    """
+    mean = variance.mean().clamp(min=1e-12)
+    return torch.where(variance > 1e-6 * mean, variance, mean)
+
+
 FrameConfig = IdentityConfig | StandardisedConfig | WhitenedConfig | SlowConfig
 
 
@@ -115,12 +124,12 @@ class LatentFrame(nn.Module):
         self.spectrum.copy_(codes.var(0, correction=0))
         if isinstance(self.config, StandardisedConfig):
             self.offset.copy_(codes.mean(0))
-            self.become(self.spectrum.clamp(min=1e-12).rsqrt())
+            self.become(_living(self.spectrum).rsqrt())
         elif isinstance(self.config, WhitenedConfig):
             variance, axes = torch.linalg.eigh(codes.T.cov(correction=0).reshape(codes.shape[1], -1))
             variance, axes = variance.flip(0).clamp(min=1e-12), axes.flip(1)
             self.offset.copy_(codes.mean(0))
-            self.become(axes.T * variance.rsqrt()[:, None])
+            self.become(axes.T * _living(variance).rsqrt()[:, None])
             self.spectrum.copy_(variance)
 
     def _fit_slow(self, episodes: Tensor, config: SlowConfig, generator: torch.Generator) -> None:

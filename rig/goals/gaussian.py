@@ -123,17 +123,22 @@ class DescendedGaussian(_Normal):
         self.config = config
 
     def fit(self, latent: Tensor, weight: Tensor | None = None, report: Report = silent) -> None:
-        """Descend from N(0, 1) on codes f32[M, D], weighted by f64[M] where given."""
+        """Descend on codes f32[M, D], weighted by f64[M] where given, from N(0, 1) in each latent's root mean square.
+
+        In that unit the KL is the same, and means that are hundreds of deviations from zero are reached.
+        """
         mean, covariance = moments(latent, shares(latent, weight))
         variance = covariance.diagonal().clamp(min=1e-12)
+        unit = (variance + mean.square()).sqrt()
+        mean, variance = mean / unit, variance / unit.square()
         centre, log_deviation = nn.Parameter(torch.zeros_like(mean)), nn.Parameter(torch.zeros_like(mean))
         descent = Adam([centre, log_deviation], self.config.learning_rate, anneal=self.config.steps)
         for _ in range(self.config.steps):
             spread = (2 * log_deviation).exp()
             divergence = log_deviation - 0.5 * variance.log() + (variance + (mean - centre).square()) / (2 * spread) - 0.5
             descent.minimise(divergence.sum())
-        self.mean.copy_(centre.detach())
-        self.cholesky.copy_(torch.diag(log_deviation.detach().exp()))
+        self.mean.copy_(unit * centre.detach())
+        self.cholesky.copy_(torch.diag(unit * log_deviation.detach().exp()))
 
 
 class FullGaussian(_Normal):

@@ -207,6 +207,10 @@ class Ring:
         row = (self.oldest + index // length) % self.rows
         return self.latent[row, index % length]
 
+    def largest_code(self) -> float:
+        """The largest magnitude among the codes held; waits for the device. Raises ValueError where there are none."""
+        return max(float(self.latent[rows, :written].abs().max()) for rows, written in self._written())
+
     def lived(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Codes f32[E, horizon + 1, D] and actions f32[E, horizon, A] of closed episodes, about `count` transitions at most."""
         episodes = max(1, min(self.closed, count // self.horizon))

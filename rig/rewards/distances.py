@@ -94,7 +94,9 @@ class Sparse(Reward):
         """See Reward."""
         every = episodes.flatten(0, 1)
         one, other = torch.randint(len(every), (2, PAIRS), generator=generator, device=every.device)
-        self.threshold.copy_(weighted_distance(every[one], every[other], weight).quantile(self.config.quantile))
+        pairs = zip(one.split(1024), other.split(1024), strict=True)  # not at once: codes may be as long as a picture
+        distance = torch.cat([weighted_distance(every[a], every[b], weight) for a, b in pairs])
+        self.threshold.copy_(distance.quantile(self.config.quantile))
 
     def forward(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
         """See Reward."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -27,13 +29,14 @@ def place(frame: np.ndarray) -> np.ndarray:
 class Dot(gymnasium.Env):
     """A white dot at its state (x, y) on black, in pictures of 64 x 64. Fails as DOT_FAILS tells it to.
 
-    DOT_FAILS is "raise|die|hang STEP TIMES FILE": in every episode at that step, until the file has that many bytes. The
-    examination at the start, whose seeds are 0 and 1, is spared.
+    DOT_FAILS is "raise|die|linger|floats|hang STEP TIMES FILE": in every episode at that step, until the file has so many bytes.
+    The examination at the start, whose seeds are 0 and 1, is spared.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
     distance_threshold = 0.05
     action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    pixels: type = np.uint8
 
     def __init__(self, render_mode: str | None = None) -> None:
         self.render_mode, self.at, self.taken = render_mode, np.full(2, 0.5), 0
@@ -56,23 +59,28 @@ class Dot(gymnasium.Env):
         if not self.spared and self.taken == int(step) and len(Path(file).read_bytes()) < int(times):
             with Path(file).open("ab") as stream:
                 stream.write(b"x")
-            fail(kind)
+            self.fail(kind)
         self.at = np.clip(self.at + SPEED * action.astype(np.float64), 0, 1)
         return self.observe(), 0.0, False, False, {}
 
     def render(self) -> np.ndarray:
         x, y = self.at * 59 + 2
         near = np.maximum(abs(np.arange(64) - x), abs(np.arange(64)[:, None] - y)) < 2.5
-        return np.repeat((near * 255).astype(np.uint8)[..., None], 3, axis=2)
+        return np.repeat((near * 255).astype(self.pixels)[..., None], 3, axis=2)
 
-
-def fail(kind: str) -> None:
-    """What bad environments do."""
-    if kind == "raise":
-        raise ArithmeticError("the dot fell off")
-    if kind == "die":
-        os._exit(7)
-    time.sleep(1000)
+    def fail(self, kind: str) -> None:
+        """What bad environments do."""
+        if kind == "raise":
+            raise ArithmeticError("the dot fell off")
+        if kind == "die":
+            os._exit(7)
+        if kind == "linger":  # it ends, but for a thread of its own
+            threading.Thread(target=time.sleep, args=(1000,)).start()
+            sys.exit(1)
+        if kind == "floats":
+            self.pixels = np.float32
+        else:
+            time.sleep(1000)
 
 
 class Wide(Dot):

@@ -43,8 +43,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def attached(folder: Path | str, encoder: Any = None) -> Dataset:
-    sampler = Dataset(DatasetConfig(folder=str(folder), codes=9), 1)
+def attached(folder: Path | str, encoder: Any = None, codes: int = 8) -> Dataset:
+    sampler = Dataset(DatasetConfig(folder=str(folder), codes=codes), 1)
     sampler.attach(encoder or Brightness(), (8, 8, 3))
     return sampler
 
@@ -59,6 +59,12 @@ def test_every_picture_is_a_goal_as_often_as_any_other_whatever_was_explored(fol
     assert (counts / 6000).tolist() == pytest.approx([1 / 3] * 3, abs=0.03)
     near, far = sampler.log_prob(torch.tensor([[90.0], [5000.0]]))
     assert near > far
+
+
+def test_more_pictures_than_there_is_room_for_are_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"has 3 pictures, more than goals\.codes=2; try goals\.codes=3$"):
+        attached(folder, codes=2).prepare()
+    attached(folder, codes=3).prepare()
 
 
 def test_its_state_is_its_goals_and_needs_no_pictures(folder: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rig import tensors
 from rig.goals import FRAMES, LatentFrame
-from rig.goals.frame import IdentityConfig, SlowConfig, StandardisedConfig, WhitenedConfig
+from rig.goals.frame import FrameConfig, IdentityConfig, SlowConfig, StandardisedConfig, WhitenedConfig
 from rig.goals.slow import neighbour_r2, persistence, slow_features, spanning_features, steady_slowness
 
 EPISODES, STEPS, LATENTS = 40, 50, 5
@@ -113,6 +113,18 @@ def test_whitened_codes_are_uncorrelated_and_of_unit_variance_widest_first() -> 
     torch.testing.assert_close(frame.spectrum, variances, rtol=1e-3, atol=1e-5)
     _, axes = torch.linalg.eigh(codes.flatten(0, 1).T.cov(correction=0))
     assert correlation(u[:, 0], codes.flatten(0, 1) @ axes[:, -1]) > 0.9999
+
+
+@pytest.mark.parametrize("config", [StandardisedConfig(), WhitenedConfig()])
+def test_directions_in_which_codes_never_vary_are_not_blown_up(config: FrameConfig) -> None:
+    codes, _ = mixed_sources()
+    still = torch.cat((codes, torch.full_like(codes[..., :2], 3.0)), 2)
+    frame, without = fitted(config, still), fitted(config, codes)
+    beyond = torch.cat((codes[0], torch.full_like(codes[0, :, :2], 4.0)), 1)  # a step away from where they always were
+    u = frame(beyond)
+    assert float(u.abs().max()) < 2 * float(without(codes[0]).abs().max()) + 10
+    torch.testing.assert_close(frame.invert(u), beyond, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(frame(still[0])[:, :LATENTS].abs(), without(codes[0]).abs(), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", FRAMES)

@@ -137,6 +137,16 @@ def test_descent_on_the_kl_divergence_ends_at_the_closed_form() -> None:
     torch.testing.assert_close(descended.cholesky, closed.cholesky, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("mean", [30.0, -100.0])
+def test_descent_reaches_codes_far_from_zero(mean: float) -> None:
+    closed: Any = fitted("gaussian")
+    descended: Any = fitted("gaussian_kl")
+    for sampler in (closed, descended):
+        sampler.fit(mean + correlated_codes())
+    torch.testing.assert_close(descended.mean, closed.mean, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(descended.cholesky, closed.cholesky, rtol=1e-3, atol=1e-3)
+
+
 def test_only_the_full_covariance_knows_that_latents_move_together() -> None:
     diagonal: Any = fitted("gaussian")
     full: Any = fitted("gaussian_full")

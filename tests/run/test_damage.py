@@ -120,3 +120,10 @@ def test_a_checkpoint_of_something_else_is_refused(run: Path, change: Callable[[
         line = rig(command, run).line
         assert words in line and line.endswith("put back the config.yaml that the run was trained with")
     assert checkpoint.load(run).step == STEPS
+
+
+def test_a_run_does_not_go_on_in_worlds_of_another_engine(run: Path) -> None:
+    (run / "config.yaml").write_text(to_yaml(replace(load_config(run), engine="warp")))
+    line = rig("resume", run, f"steps={STEPS + 10}").line
+    assert f"checkpoint {STEPS} cannot go on with these worlds" in line and "of another engine" in line
+    assert line.endswith("put back the config.yaml that the run was trained with")

@@ -28,6 +28,15 @@ def evaluated(run: Path, out: Path, *arguments: str | Path) -> dict[str, Any]:
     return read(out)
 
 
+def test_an_evaluation_may_be_longer_than_the_training_or_shorter(finished: Callable[[str], Path], tmp_path: Path) -> None:
+    for horizon in (HORIZON // 2, 2 * HORIZON):
+        film = tmp_path / f"{horizon}.gif"
+        answer = evaluated(
+            finished("pixels"), tmp_path / "out.json", f"task.horizon={horizon}", "--episodes", "2", "--seed", "3", "--gif", film
+        )
+        assert answer["episodes"] == 2 and len(film_of(film)) >= 2 * horizon
+
+
 @pytest.mark.parametrize(("kind", "factors"), [("pixels", {"hand"}), ("state", {"hand", "puck"})])
 def test_the_evaluation_at_the_end_can_be_repeated(
     finished: Callable[[str], Path], tmp_path: Path, kind: str, factors: set[str]

@@ -98,6 +98,7 @@ def test_a_replayed_run_is_resumed_exactly_and_needs_the_other_no_more(replayed:
         (["replay.from={pixels}", "encoder=oracle"], "holds frames, and encoder=oracle reads states; try encoder=beta_vae"),
         (["replay.from={pixels}", "task=push"], "is of task=reach, got task=push; try task=reach"),
         (["replay.from={pixels}", "task.horizon=9"], "is of task.horizon=10, got task.horizon=9; try task.horizon=10"),
+        (["replay.from={pixels}", "task.camera=wide"], "is of task.camera=own, got task.camera=wide; try task.camera=own"),
         (["replay.from={pixels}", "online.every=20"], "got online.every=20; try online.every=0"),
     ],
 )  # fmt: skip

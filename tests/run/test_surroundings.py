@@ -99,6 +99,14 @@ def fill(folder: Path, leave: int) -> Path:
     return stone
 
 
+def test_a_replay_memory_for_which_there_is_no_room_is_refused_before_there_is_a_run(tmp_path: Path) -> None:
+    huge = ["steps=100000000000", "replay.capacity=100000000000"]
+    typed = [word for word in STATE if not word.startswith("steps=")]
+    line = rig("train", *typed, *huge, f"run_dir={tmp_path / 'run'}").line
+    assert "no memory for the 100,000,000,000 transitions" in line and "try replay.capacity=10000000000, or" in line
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("leave", [0, 400_000])
 def test_a_full_disk_leaves_the_earlier_checkpoints_whole(
     finished: Callable[[str], Path], small_disk: Path, leave: int
