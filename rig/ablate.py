@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import partial
 from importlib import metadata
@@ -34,12 +34,16 @@ def state_of(folder: Path, steps: int | None = None) -> str:
 
     A run of steps=0 trains an encoder alone, and is complete with its first checkpoint.
     """
-    if (folder / "evaluation.json").is_file():
-        short = steps is not None and json.loads((folder / "evaluation.json").read_text())["steps"] < steps
-        return "begun" if short else "complete"
-    if not (folder / "checkpoints" / "last").exists():
+    if not (folder / "config.yaml").is_file():
         return "missing"
-    return "begun" if (load_config(folder).steps if steps is None else steps) else "complete"
+    wanted = load_config(folder).steps if steps is None else steps
+    if not wanted:
+        return "complete" if (folder / "checkpoints" / "last").exists() else "begun"
+    try:
+        reached = int(json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["steps"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "begun"
+    return "complete" if reached >= wanted else "begun"
 
 
 def ablate(overrides: Sequence[str], jobs: int = 1) -> int:
@@ -60,19 +64,27 @@ def ablate(overrides: Sequence[str], jobs: int = 1) -> int:
             raise UserError(f"--jobs {jobs} needs Hydra's launcher joblib; type pip install 'rig-rl[sweeps]'") from error
         typed += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
     stop = Path(folder) / STOP
-    stop.unlink(missing_ok=True)
-    stopped = 0
+    with suppress(NotADirectoryError):  # which `sweep` says
+        stop.unlink(missing_ok=True)
+    stopped, wanted = 0, dict[str, int]()
+
+    def accept(config: RunConfig) -> None:
+        _refuse_other(config)
+        wanted[Path(config.run_dir).name] = config.steps
+
     with Signals(partial(_touch, stop)) as signals:
         try:
             with _printed(Path(folder) / LINES):
-                stopped = sweep(typed, partial(train_in_process, jobs=jobs), _refuse_other, announce=False)
+                stopped = sweep(typed, partial(train_in_process, jobs=jobs), accept, announce=False)
         except Exception:
             if not signals.code:  # else a worker without a run was ended by the same signal
                 raise
         finally:
-            stop.unlink(missing_ok=True)
-    runs = sorted(log.with_suffix("") for log in Path(folder).glob("*.log"))
-    failed = [run.name for run in runs if state_of(run) != "complete"]
+            with suppress(NotADirectoryError):
+                stop.unlink(missing_ok=True)
+    lines = Path(folder) / LINES
+    runs = sorted({line.partition(":")[0] for line in lines.read_text().splitlines()}) if lines.is_file() else []
+    failed = [run for run in runs if state_of(Path(folder) / run, wanted.get(run)) != "complete"]
     if failed:
         print(f"{len(runs) - len(failed)} of {len(runs)} runs are complete, not {', '.join(failed)}; the same command goes on")
     else:

@@ -117,5 +117,5 @@ def _import(group: str, name: str) -> Any:
         raise UserError(f"{group}={name}: no module '{error.name}'; expected module:Class, importable from here") from error
     except SyntaxError as error:
         raise UserError(f"{group}={name}: {error.filename}, line {error.lineno}: {error.msg}") from error
-    except (AttributeError, ValueError) as error:
+    except (AttributeError, ValueError, TypeError) as error:
         raise UserError(f"{group}={name}: module '{module}' has no '{attribute}'; expected module:Class") from error

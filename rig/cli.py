@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -37,6 +38,11 @@ LISTS = {
 }  # fmt: skip
 """Word after `rig list` -> group."""
 BAD_INPUT = 2
+REFUSALS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS), "make room or choose another folder"),
+    **dict.fromkeys((errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP), "choose another path"),
+}
+"""What the operating system says -> what the user can do about it."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 done; 1 a bug, or `doctor` found a problem; 2 bad input, with one line on stderr; 130 and 143 stopped by SIGINT and SIGTERM.
     """
+    _mend_streams()
     try:
         code = guarded(lambda: _dispatch(sys.argv[1:] if argv is None else list(argv)))
         sys.stdout.flush()
@@ -60,6 +67,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _mend_streams() -> None:
+    """Where a stream is closed, write to nowhere; where its encoding lacks a character, write another."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def guarded(action: Callable[[], int]) -> int:
@@ -75,10 +91,12 @@ def guarded(action: Callable[[], int]) -> int:
             raise
         print(f"rig: {error}", file=sys.stderr)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in REFUSALS:
             raise
         where = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
-        print(f"rig: {where}; make room or choose another folder", file=sys.stderr)
+        print(f"rig: {where}; {REFUSALS[error.errno]}", file=sys.stderr)
+    except MemoryError as error:
+        print(f"rig: there is not the memory for that{f': {error}' if str(error) else ''}; give smaller numbers", file=sys.stderr)
     return BAD_INPUT
 
 
@@ -296,9 +314,11 @@ def _run_folder(text: str) -> Path:
 
 
 def _count(text: str) -> int:
-    """A whole number of at least 1."""
+    """A whole number of at least 1, and no more than a million."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got '{text}'")
+    if int(text) > 1_000_000:
+        raise argparse.ArgumentTypeError(f"expected at most 1000000, got '{text}'")
     return int(text)
 
 

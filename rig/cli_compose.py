@@ -30,6 +30,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from rig import files
 from rig.build import device_of, make_start
 from rig.choices import GROUPS, find, unknown
 from rig.config import ReuseConfig, RunConfig
@@ -99,9 +100,12 @@ def options(group: str) -> list[str]:
 
 
 def typed_run_dir(overrides: Sequence[str]) -> str:
-    """The run_dir among overrides, with ~ expanded; empty where there is none."""
+    """The last run_dir among overrides, with ~ expanded; empty where there is none. Raises UserError where it is several."""
     typed = _parse([text for text in overrides if _key(text) == "run_dir"], None)
-    return next((os.path.expanduser(str(item.value())) for item in typed), "")
+    for item in typed:
+        if item.is_sweep_override():
+            raise UserError(f"'{item.input_line}': a sweep's runs share one folder; try run_dir=runs/sweep")
+    return os.path.expanduser(str(typed[-1].value())) if typed else ""
 
 
 def sweep(overrides: Sequence[str], job: Job, accept: Callable[[RunConfig], None] | None = None, announce: bool = True) -> int:
@@ -120,11 +124,16 @@ def sweep(overrides: Sequence[str], job: Job, accept: Callable[[RunConfig], None
         ours = [item for item in parsed if not _is_hydras(item)]
         varied = {item.key_or_group for item in ours if item.is_sweep_override()}
         lines = [line for line in _lines(ours, loader) if _key(line) != "run_dir"]
-        jobs = {_job_name(combination, varied): _compose(combination) for combination in _combinations(ours, lines)}
+        combinations = _combinations(ours, lines)
+        jobs = {_job_name(combination, varied): _compose(combination) for combination in combinations or ()}
+        if combinations is not None and len(jobs) != max(1, len(combinations)):
+            swept = " ".join(item.input_line or "" for item in ours if item.is_sweep_override())
+            raise UserError(f"'{swept}' is {len(combinations)} runs, of which {len(jobs)} differ; give each value once")
         if accept:
             for name, config in jobs.items():
                 accept(replace(config, run_dir=str(base / name)))
         _refuse_misfits(list(jobs.values()))
+    files.made(base)
     fixed = {"hydra.sweep.dir": _quoted(str(base)), "hydra.sweep.subdir": ".", "hydra.output_subdir": "null"}
     quiet = [f"{key}={value}" for key, value in fixed.items()] + ["hydra/job_logging=none", "hydra/hydra_logging=none"]
 
@@ -154,7 +163,7 @@ def _explained() -> Generator[None, None, None]:
     """Turn Hydra's, OmegaConf's and YAML's errors into one line."""
     try:
         yield
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         words = re.split(r"See https?://|full_key:", str(error))[0]
         raise UserError(" ".join(words.split())) from error
 
@@ -195,6 +204,8 @@ def _parse(overrides: Sequence[str], loader: ConfigLoader | None) -> list[Overri
             group = next((name for name, entries in GROUPS.items() if text in entries.table), "")
             hint = f"{group}={text}" if group else "rig train --help"
             raise UserError(f"expected key=value, got '{text}'; try {hint}")
+        if text in (f"{alias}=" for alias in ALIASES):  # of a shell's variable that is not set
+            raise UserError(f"'{text}' names no run; leave it out, or try {text}runs/RUN")
     named = [f"{ALIASES.get(_key(text), _key(text))}={text.partition('=')[2]}" for text in overrides]
     return [_parse_one(text, OverridesParser.create(config_loader=loader)) for text in named]
 
@@ -265,16 +276,19 @@ def _composed(lines: Sequence[str]) -> dict[str, Any]:
     return cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True))
 
 
-def _combinations(items: Sequence[Override], lines: Sequence[str]) -> list[list[str]]:
-    """The lines of every job of a sweep; none where a sweep is over an interval, which only the sweeper can draw from."""
+def _combinations(items: Sequence[Override], lines: Sequence[str]) -> list[list[str]] | None:
+    """The lines of every job of a sweep; None where a sweep is over an interval, which only the sweeper can draw from."""
     if any(item.is_sweep_override() and not item.is_discrete_sweep() for item in items):
-        return []
+        return None
     keyed = {item.key_or_group: item for item in items if item.is_sweep_override()}
     axes: list[list[str]] = []
     for line in lines:
         item = keyed.get(_key(line))
         start = line.partition("=")[0]
-        axes.append([f"{start}={value}" for value in item.sweep_string_iterator()] if item else [line])
+        try:
+            axes.append([f"{start}={value}" for value in item.sweep_string_iterator()] if item else [line])
+        except ValueError as error:  # of range(0,3,0)
+            raise UserError(f"'{line.lstrip('+')}': {error}; try {start.lstrip('+')}=0,1,2") from error
     return [list(combination) for combination in itertools.product(*axes)]
 
 

@@ -47,10 +47,7 @@ def train(config: RunConfig) -> int:
     name = f"{config.task.label}_{config.encoder.name}_{config.learner.name}_s{config.seed}".replace(":", "-").replace("/", "-")
     folder = Path(config.run_dir or f"runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}_{name}")
     new = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make run folder {folder}: {error.strerror}; choose another run_dir=") from error
+    files.made(folder)
     with files.Lock(folder):
         if (folder / "config.yaml").exists():
             raise UserError(f"{folder} holds a run already; go on with it by `rig resume {folder}`, or choose another run_dir=")
@@ -72,8 +69,11 @@ def resume(folder: Path, config: RunConfig) -> int:
     with files.Lock(folder):
         if config.steps and not load_config(folder).steps:  # it may have been steps=0 for want of goals
             build.need_goals(config, build.make_env(config, config.seed, "train", 1))
+        if checkpoint.steps(folder):
+            return _guarded(folder, config, _train_on)
+        begun = _begin(config, folder)
         files.write(folder / "config.yaml", to_yaml(config).encode())
-        return _guarded(folder, config, _train_on if checkpoint.steps(folder) else partial(_train_new, _begin(config, folder)))
+        return _guarded(folder, config, partial(_train_new, begun))
 
 
 def origin(config: RunConfig) -> dict[str, Any]:
@@ -153,10 +153,13 @@ def _train_new(begun: Begun, folder: Path, config: RunConfig, signals: Signals) 
 
 def _train_on(folder: Path, config: RunConfig, signals: Signals) -> int:
     loaded = load_telling(folder)
+    if config.steps < min(loaded.step, load_config(folder).steps):
+        raise UserError(f"{folder} is at step {loaded.step} already, got steps={config.steps}; give more, or leave steps out")
     representation = load_representation(config, loaded)
     agent = _make_agent(folder, config, representation)
     saver = _saver(folder, config, agent)
     saver.restore(loaded)
+    files.write(folder / "config.yaml", to_yaml(config).encode())
     if agent.steps == config.steps == 0:
         return _end_with_encoder(folder, config, representation, agent.env)
     goes_on_compiled = loaded.meta.get("compiled") and build.compile_setting(config) != "off"  # compiled code rounds otherwise

@@ -165,16 +165,17 @@ def compare(paths: Sequence[Path], by: Sequence[str] = (), metric: str = "final_
 
 def find_runs(paths: Sequence[Path]) -> list[Run]:
     """The runs that the paths are, or that lie up to three folders beneath them. Raises UserError where there are none."""
-    folders: list[Path] = []
+    folders: dict[Path, Path] = {}  # a run may be named in several ways
     for path in paths:
         found = [path] if (path / "config.yaml").is_file() else sorted(
             config.parent for depth in ("*", "*/*", "*/*/*") for config in path.glob(f"{depth}/config.yaml")
         )  # fmt: skip
         if not found:
-            what = "holds no run folders" if path.is_dir() else "does not exist"
+            what = "holds no run folders" if path.is_dir() else "is a file" if path.exists() else "does not exist"
             raise UserError(f"'{path}' {what}; expected a run folder, as rig train made it, or a folder of them")
-        folders += [folder for folder in found if folder not in folders]
-    return [read_run(folder) for folder in folders]
+        for folder in found:
+            folders.setdefault(folder.resolve(), folder)
+    return [read_run(folder) for folder in folders.values()]
 
 
 def read_run(folder: Path) -> Run:
@@ -186,10 +187,7 @@ def read_run(folder: Path) -> Run:
     except (yaml.YAMLError, KeyError, AttributeError, UnicodeDecodeError) as error:
         raise UserError(f"{folder / 'config.yaml'} is no configuration of a run; leave that folder out") from error
     seen = figures(folder)
-    try:
-        rows = {int(row["step"]): row for row in read_rows(folder / "progress.csv")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / 'progress.csv'} is not what a run wrote; leave that folder out") from error
+    rows = {int(row["step"]): row for row in read_rows(folder / "progress.csv")}
     if seen and settings.get("steps") == 0:
         rows = rows or {0: {}}
     return Run(folder, settings, {step: seen | row for step, row in rows.items()})
@@ -288,5 +286,5 @@ def _value(run: Run, step: int, column: str, relative: bool) -> float:
         own = column.replace("_distance", "_idle")
         idle = [float(row[key]) for key in ([own] if own in row else row) if key.endswith("_idle")]
         return value / float(np.mean(idle))
-    except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
+    except (KeyError, ValueError, ZeroDivisionError) as error:
         raise UserError(f"{run.folder} has no {column} at step {step}; choose another metric, or leave it out") from error

@@ -65,9 +65,9 @@ RANGES: dict[str, Range] = {
     "checkpoint.every": COUNT,
     "checkpoint.keep": COUNT_OR_NONE,
     "evaluation.every": COUNT_OR_NONE,
-    "evaluation.episodes": COUNT,
-    "evaluation.final_episodes": COUNT,
-    "evaluation.probe_states": COUNT_OR_NONE,
+    "evaluation.episodes": Range(1, 1e6),
+    "evaluation.final_episodes": Range(1, 1e6),
+    "evaluation.probe_states": Range(0, 1e6),
     "encoder.latent_dim": COUNT,
     "encoder.width": COUNT,
     "encoder.hidden": COUNT,
@@ -116,7 +116,7 @@ RANGES: dict[str, Range] = {
     "learner.polyak": SHARE,
     "learner.actor_every": COUNT,
     "learner.critics": COUNT,
-    "learner.candidates": COUNT,
+    "learner.candidates": Range(1, 4096),
     "learner.target_noise": Range(0),
     "learner.target_clip": Range(0),
     "learner.noise": Range(0),
@@ -171,9 +171,12 @@ def check(config: RunConfig) -> RunConfig:
     """
     for path, bounds in RANGES.items():
         value, bounds = _get(config, path), EXCEPTIONS.get((config.encoder.name, path), bounds)
-        for number in value if isinstance(value, tuple) else (value,):
+        numbers = value if isinstance(value, tuple) else (value,)
+        for number in numbers:
             if number is not None and not bounds.low <= number <= bounds.high:
-                raise UserError(f"{path} must be {_words(bounds)}, got {number}; try {path}={_clipped(number, bounds)}")
+                near = ",".join(_clipped(each, bounds) for each in numbers)
+                near = f"[{near}]" if isinstance(value, tuple) else near
+                raise UserError(f"{path} must be {_words(bounds)}, got {number}; try {path}={near}")
     for path, options in OPTIONS.items():
         value = _get(config, path)
         if value is not None and value not in options:

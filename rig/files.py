@@ -30,6 +30,17 @@ def write_synced(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def made(folder: Path) -> None:
+    """Make a folder for runs, and those above it. Raises UserError where that cannot be, or TensorBoard could not write to it."""
+    try:
+        str(folder).encode()
+        folder.mkdir(parents=True, exist_ok=True)
+    except UnicodeEncodeError as error:
+        raise UserError(f"run_dir={str(folder)!r} is not UTF-8; choose another run_dir=") from error
+    except OSError as error:
+        raise UserError(f"cannot make run folder {folder}: {error.strerror}; choose another run_dir=") from error
+
+
 def sync_folder(folder: Path) -> None:
     """Wait until the disk has the names in a folder (what was created, renamed or deleted there)."""
     descriptor = os.open(folder, os.O_RDONLY)

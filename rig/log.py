@@ -15,6 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from rig import files
+from rig.errors import UserError
 
 
 class Bar:
@@ -103,11 +104,18 @@ class Log:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV file as dictionaries; none where there is no file."""
-    if not path.exists():
+    """The rows of a progress.csv as dictionaries; none where there is no file. Raises UserError where it is damaged."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        whole = all(row["step"].isdecimal() and None not in row.values() and None not in row for row in rows)
+    except FileNotFoundError:
         return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    except (OSError, ValueError, KeyError, AttributeError):
+        whole, rows = False, []
+    if not whole:
+        raise UserError(f"{path} is not what a run wrote; leave that run out, or delete the file")
+    return rows
 
 
 def flat(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,6 +112,9 @@ def train_policy(
     try:
         if agent.steps == 0:
             saver.save()  # what the encoder's training took is safe from here on
+            if signals.code:
+                bar.note(f"stopped before the first step, and saved; go on with: rig resume {folder}")
+                return signals.code
             shown |= _evaluated(agent, evaluate, log)
         while agent.steps < schedule.steps:
             before = agent.steps

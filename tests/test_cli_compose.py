@@ -208,7 +208,7 @@ def test_a_resumed_run_may_change_how_long_how_often_and_where_frames_lie() -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("seed=1", r"seed cannot change in a resumed run, only steps, replay.memory, learner.compile, .* can"),
+        ("seed=1", r"seed cannot change in a resumed run, only steps, device, replay.memory, learner.compile, .* can"),
         ("encoder=oracle", "encoder cannot change in a resumed run"),
         ("checkpoint=3", "checkpoint cannot change"),
         ("steps.x=3", "steps.x cannot change"),

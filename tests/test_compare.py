@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from rig.cli import main
 from rig.compare import compare, improvements, summarise
@@ -220,6 +221,23 @@ def test_a_single_run_has_no_interval(tmp_path: Path, capsys: pytest.CaptureFixt
     assert out.splitlines()[-1].split() == ["2", "spatial_vae", "0.00", "–"]
 
 
+def test_a_run_that_is_named_twice_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = a_run(tmp_path / "one", {STEPS: 0.1})
+    (tmp_path / "link").symlink_to(run)
+    (tmp_path / "other").mkdir()
+    assert main(["compare", str(run), str(tmp_path / "other" / ".." / "one"), str(tmp_path / "link")]) == 0
+    assert capsys.readouterr().out.splitlines()[2].split()[1:3] == ["runs", "1"]
+
+
+def test_a_picture_shows_what_is_below_zero(tmp_path: Path) -> None:
+    for seed, end in enumerate((-0.5, -0.2)):
+        a_run(tmp_path / f"s{seed}", {0: -0.1, STEPS: end}, seed=seed)
+    assert main(["compare", str(tmp_path), "--png", str(tmp_path / "t.png")]) == 0
+    picture = np.asarray(Image.open(tmp_path / "t.png").convert("RGB")).astype(int)
+    left = picture[:, : picture.shape[1] // 3]
+    assert int((np.ptp(left, axis=2) > 40).sum()) > 300  # a coloured curve: an axis from zero up would be empty
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -230,7 +248,8 @@ def test_a_single_run_has_no_interval(tmp_path: Path, capsys: pytest.CaptureFixt
         (["runs", "--step", "7"], "no run of reach was evaluated at step 7; evaluated at: 0, 20"),
         (["runs", "--png", "nowhere/t.png"], "argument --png: cannot write 'nowhere/t.png'"),
         (["fresh"], "none of 1 runs has an evaluation yet; rig resume goes on with one"),
-        (["torn"], "torn/progress.csv is not what a run wrote; leave that folder out"),
+        (["runs/a/progress.csv"], "'runs/a/progress.csv' is a file; expected a run folder"),
+        (["torn"], "torn/progress.csv is not what a run wrote; leave that run out, or delete the file"),
         (["broken"], "broken/config.yaml is no configuration of a run; leave that folder out"),
     ],
 )  # fmt: skip

@@ -84,6 +84,12 @@ def test_a_cluster_that_is_not_there_is_said_before_anything_is_made(tmp_path: P
     ("arguments", "line"),
     [
         (["seed=0,-1"], "rig: seed must be"),
+        (["seed=0,0"], "rig: 'seed=0,0' is 2 runs, of which 1 differ; give each value once"),
+        (["seed=range(0)"], "rig: 'seed=range(0)' is 0 runs, of which 0 differ; give"),
+        (["seed=range(0,3,0)"], "rig: 'seed=range(0,3,0)': range() arg 3 must not be zero; try seed=0,1,2"),
+        (["run_dir=a,b"], "rig: 'run_dir=a,b': a sweep's runs share one folder; try run_dir=runs/sweep"),
+        (["encoder.from="], "rig: 'encoder.from=' names no run; leave it out, or try encoder.from=runs/RUN"),
+        (["run_dir=/dev/null/x"], "rig: cannot make run folder /dev/null/x: Not a directory; choose another run_dir="),
         (["--jobs", "0"], "rig: argument --jobs: expected a whole number of at least 1, got '0'"),
         (["encoder=oracle,beta"], "rig: unknown encoder 'beta'"),
         (["goals=gaussian,dataset"], "rig: goals=dataset needs a folder of pictures"),
@@ -92,7 +98,7 @@ def test_a_cluster_that_is_not_there_is_said_before_anything_is_made(tmp_path: P
     ],
 )
 def test_a_grid_with_a_bad_run_starts_none(tmp_path: Path, arguments: list[str], line: str) -> None:
-    said = rig("ablate", *arguments, f"run_dir={tmp_path / 'grid'}")
+    said = rig("ablate", f"run_dir={tmp_path / 'grid'}", *arguments)
     assert said.line.startswith(line) and not (tmp_path / "grid").exists()
 
 
@@ -104,6 +110,31 @@ def test_several_at_a_time_need_a_launcher(tmp_path: Path, monkeypatch: pytest.M
     said = rig("ablate", "seed=0,1", "--jobs", "2", f"run_dir={tmp_path / 'grid'}")
     assert said.line == "rig: --jobs 2 needs Hydra's launcher joblib; type pip install 'rig-rl[sweeps]'"
     assert not (tmp_path / "grid").exists()
+
+
+def test_a_run_whose_encoder_was_being_trained_goes_on(tmp_path: Path) -> None:
+    grid = ["ablate", *STATE, "seed=0", f"run_dir={tmp_path / 'grid'}", "steps=40"]
+    assert rig(*grid).code == 0
+    run = next(path.parent for path in (tmp_path / "grid").glob("*/config.yaml"))
+    for left in ("checkpoints", "replay"):
+        shutil.rmtree(run / left)
+    for left in ("evaluation.json", "encoder.json", "progress.csv"):
+        (run / left).unlink()
+    assert state_of(run) == "begun"
+    said = rig(*grid)
+    assert said.code == 0 and f"{run.name}: goes on" in said.out and state_of(run) == "complete"
+
+
+def test_a_run_that_could_not_go_on_is_not_called_complete(tmp_path: Path) -> None:
+    grid = ["ablate", *STATE, "seed=0,1", f"run_dir={tmp_path / 'grid'}"]
+    assert rig(*grid, "steps=40").code == 0
+    for meta in (tmp_path / "grid" / "seed=0" / "checkpoints").glob("0*/meta.json"):
+        meta.write_text("{")
+    (tmp_path / "grid" / "slurm-1.log").touch()
+    before = (tmp_path / "grid" / "seed=0" / "config.yaml").read_text()
+    said = rig(*grid, "steps=60")
+    assert said.code == 1 and said.out.splitlines()[-1].startswith("1 of 2 runs are complete, not seed=0;")
+    assert (tmp_path / "grid" / "seed=0" / "config.yaml").read_text() == before  # a resume that fails has changed nothing
 
 
 @pytest.mark.parametrize(("number", "code", "jobs"), [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 2)])

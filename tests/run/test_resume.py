@@ -25,8 +25,18 @@ from tests.run.runs import (
     everything,
     newest,
     numbers,
+    rig,
 )
 from tests.test_compiling import needs_compiler
+
+
+def test_less_than_was_trained_is_refused_and_changes_nothing(finished: Callable[[str], Path], tmp_path: Path) -> None:
+    run = copy(finished("state"), tmp_path / "run")
+    before = (run / "config.yaml").read_text()
+    for steps in (0, STEPS - 1):
+        line = rig("resume", run, f"steps={steps}").line
+        assert f"is at step {STEPS} already, got steps={steps}; give more, or leave steps out" in line
+    assert (run / "config.yaml").read_text() == before
 
 
 @pytest.mark.parametrize("kind", ["pixels", "state", "overlapped", "online"])
