@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from .batch import Observation
+from .batch import Observation, checked
 from .camera import PLAIN, Look
 from .engine import Engine
 from .task import Worlds
@@ -119,8 +119,11 @@ class WarpBatch(Engine):
     def _checked_action(self, action: Any) -> Any:
         if self.arrays is np:
             return super()._checked_action(action)
-        if tuple(action.shape) != (self.num_envs, self.action_dim):
-            raise ValueError(f"action has shape {tuple(action.shape)}: expected {(self.num_envs, self.action_dim)}")
+        expected = (self.num_envs, self.action_dim)
+        if self._device == "cpu":
+            checked("action", action, expected)
+        elif tuple(action.shape) != expected:  # whether all are finite is not asked there: it would wait for the device
+            raise ValueError(f"action has shape {tuple(action.shape)}: expected {expected}")
         return action.clip(-1.0, 1.0)
 
     def _advance(self, action: Any) -> None:

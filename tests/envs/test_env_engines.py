@@ -85,6 +85,8 @@ def test_steps_on_the_device_are_those_on_the_host_and_copy_nothing(name, make):
     assert device._lend(device._renderer.frames).data_ptr() == device._renderer.frames.ptr
     with pytest.raises(ValueError, match=r"^action has shape \(3, \d\): expected \(4, \d\)$"):
         device.step(torch.zeros(3, device.action_dim))
+    with pytest.raises(ValueError, match=r"^action holds NaN or infinity"):
+        device.step(torch.full((4, device.action_dim), torch.nan))
 
 
 def test_a_snapshot_of_another_engine_is_refused(make):
