@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,9 +33,10 @@ MEND_BACKEND = {
     "cgl": "log in at the screen: macOS draws only there",
 }
 CONTAINER_LIMITS = (
-    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
-    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
+"""Folder, files of the limit and of what is used, and the word in memory.stat for what of that is a cache to be given back."""
 MEND_INSTALL = f"{shlex.quote(sys.executable)} -m pip install"
 
 
@@ -79,12 +80,25 @@ def versions() -> list[Finding]:
     except metadata.PackageNotFoundError:
         unchecked = "not installed, run from its files: no ranges to check"
         return [*findings, Finding(DISTRIBUTION, unchecked, False, f"{MEND_INSTALL} -e .", needed=False)]
-    for requirement in requirements:
-        text, _, marker = requirement.partition(";")
-        match = re.match(r"\s*([\w.-]+)\s*(.*)", text)
-        if match and "extra" not in marker:
-            findings.append(_version(match[1], match[2].strip()))
+    findings += [_version(package, wanted) for package, wanted in _ranges(requirements).items()]
     return [*findings, *_same_minor("mujoco", "mujoco-warp"), *_optional("stable-baselines3", "sb3", "rig export --to sb3")]
+
+
+def _ranges(requirements: Sequence[str]) -> dict[str, str]:
+    """Package -> the range of versions that is needed, but for extras."""
+    parted = [requirement.partition(";") for requirement in requirements]
+    found = [re.match(r"\s*([\w.-]+)\s*(.*)", text) for text, _, marker in parted if "extra" not in marker]
+    return {match[1]: match[2].strip() for match in found if match}
+
+
+def _again(*packages: str) -> str:
+    """What installs packages anew, each in the range that is needed."""
+    try:
+        ranges = _ranges(metadata.requires(DISTRIBUTION) or [])
+    except metadata.PackageNotFoundError:
+        ranges = {}
+    wanted = [shlex.quote(package + ranges.get(package, "")) for package in packages]
+    return " ".join([MEND_INSTALL, "--force-reinstall", *wanted])
 
 
 def _version(package: str, wanted: str) -> Finding:
@@ -133,7 +147,7 @@ def device() -> list[Finding]:
     """What PyTorch computes on, by a few updates of the default learner."""
     found = tried("learner", 120)
     if "error" in found:
-        return [Finding("pytorch", found["error"], False, f"{MEND_INSTALL} --force-reinstall torch")]
+        return [Finding("pytorch", found["error"], False, _again("torch"))]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     findings = [
         Finding("device", f"{found['name']} (device=auto takes it)"),
@@ -141,18 +155,18 @@ def device() -> list[Finding]:
         Finding("learner", f"{found['per_s']:,.0f} updates/s of the default TD3"),
     ]
     if found["device"] == "cpu" and _succeeds("nvidia-smi", "-L"):
-        mend = f"{MEND_INSTALL} --force-reinstall torch --index-url https://download.pytorch.org/whl/cu128"
+        mend = f"{_again('torch')} --index-url https://download.pytorch.org/whl/cu128"
         findings.append(Finding("gpu", f"there is one, but torch {found['torch']} does not use it", False, mend, needed=False))
     return findings
 
 
 def renderers() -> list[Finding]:
     """Each renderer in a process of its own, because a broken OpenGL may end the process that asks it."""
-    findings = [_speed("render=warp", tried("warp", 300), "frames/s", f"{MEND_INSTALL} --force-reinstall mujoco-warp warp-lang")]
+    findings = [_speed("render=warp", tried("warp", 300), "frames/s", _again("mujoco", "mujoco-warp", "warp-lang"))]
     for backend in BACKENDS.get(platform.system(), ("glfw",)):
         found = tried("gl", 60, {"MUJOCO_GL": backend})
         findings.append(_speed(f"render=gl, {backend}", found, "frames/s", MEND_BACKEND[backend])._replace(needed=False))
-    physics = _speed("physics, one core", tried("physics", 60), "env steps/s", f"{MEND_INSTALL} --force-reinstall mujoco")
+    physics = _speed("physics, one core", tried("physics", 60), "env steps/s", _again("mujoco", "mujoco-warp"))
     return [*findings, physics]
 
 
@@ -166,7 +180,7 @@ def space() -> list[Finding]:
     """Free memory and disk against what a run at the default settings takes."""
     config, buffer = RunConfig(), tried("buffer", 120)
     if "error" in buffer:
-        return [Finding("buffer", buffer["error"], False, f"{MEND_INSTALL} --force-reinstall {DISTRIBUTION}")]
+        return [Finding("buffer", buffer["error"], False, f"{MEND_INSTALL} --force-reinstall -e .")]
     each, size = buffer["bytes"], buffer["bytes"] * min(config.steps, config.replay.capacity)
     memory, memory_needed = free_memory(), size + OVERHEAD
     disk, disk_needed = shutil.disk_usage(".").free, size + CHECKPOINTS
@@ -187,9 +201,12 @@ def free_memory() -> int:
     info, limits = Path("/proc/meminfo"), [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     if info.exists():
         limits += [int(kib) * 1024 for kib in re.findall(r"MemAvailable:\s+(\d+)", info.read_text())]
-    for limit, used in CONTAINER_LIMITS:
-        if limit.exists() and used.exists() and limit.read_text().strip().isdecimal():
-            limits.append(int(limit.read_text()) - int(used.read_text()))
+    for folder, limit, used, cache in CONTAINER_LIMITS:
+        if all((folder / name).exists() for name in (limit, used)) and (folder / limit).read_text().strip().isdecimal():
+            taken = int((folder / used).read_text())
+            stat = folder / "memory.stat"
+            given_back = re.findall(rf"^{cache} (\d+)$", stat.read_text(), re.MULTILINE) if stat.exists() else []
+            limits.append(int((folder / limit).read_text()) - taken + sum(map(int, given_back)))
     return min(limits)
 
 

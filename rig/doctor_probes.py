@@ -81,7 +81,7 @@ def learn() -> dict[str, Any]:
 
 
 def remember() -> dict[str, Any]:
-    """Bytes that one transition takes in the replay memory, for Reach with the default encoder."""
+    """Bytes that one transition takes in the replay memory, for Reach with the codes of beta_vae."""
     import torch
 
     from rig.encoders.beta_vae import BetaVAE

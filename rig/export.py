@@ -79,8 +79,9 @@ def export_sb3(run: Path, out: Path) -> int:
 def to_sb3(learner: TD3, buffer_size: int) -> SB3TD3:
     """A stable-baselines3 TD3 with the learner's settings, actor and target actor, and critics where they are `plain_critics`.
 
-    Observations are what `learner.inputs` gives; `buffer_size` is in transitions. Left out, for want of a counterpart: the
-    share of uniform behaviour actions. Raises UserError where stable-baselines3 is not installed.
+    Observations are what `learner.inputs` gives; `buffer_size` is in transitions. Left out: the share of uniform behaviour
+    actions, returns of several steps, a learning rate that falls, and how often it learns. Raises UserError where
+    stable-baselines3 is not installed.
     """
     need("exporting")
     from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise

@@ -54,11 +54,12 @@ class Clock:
         def call(*args: Any, **kwargs: Any) -> Any:
             start = self._now()
             self._inside.append(0.0)
-            result = work(*args, **kwargs)
-            length = self._now() - start
-            self.spans.append(Span(part, start, length, length - self._inside.pop()))
-            self._inside[-1] += length
-            return result
+            try:
+                return work(*args, **kwargs)
+            finally:  # worlds may lose their episodes
+                length = self._now() - start
+                self.spans.append(Span(part, start, length, length - self._inside.pop()))
+                self._inside[-1] += length
 
         return call
 
@@ -78,6 +79,7 @@ def profile(config: RunConfig, steps: int, trace: Path | None) -> int:
     where the run overlaps them. No run folder is made.
     """
     keep_freed_memory()
+    steps = -(-steps // config.num_envs) * config.num_envs  # of whole steps of all worlds
     with tempfile.TemporaryDirectory() as folder:
         agent = warmed_agent(config, steps)
         work = _work(agent)
@@ -145,7 +147,7 @@ def _overlapped(agent: RIG, log: Log, steps: int) -> float:
 def _watch(clock: Clock, agent: RIG, log: Log) -> None:
     env: Any = agent.env
     renderer = getattr(env, "_renderer", None)
-    if renderer is not None:  # other people's worlds are stepped and filmed in one go, elsewhere
+    if renderer is not None and not hasattr(env, "_replay"):  # Warp's worlds and other people's are stepped and filmed at once
         clock.watch(renderer, "draw", "render")
     for owner, method, part in (
         (agent.learner, "act", "act"), (env, "step", "physics"), (env, "reset", "physics"),

@@ -49,10 +49,12 @@ def sampling_from(transitions: int, size: Size) -> Work:
 def relabelled_sample(size: Size) -> Iterator[Row]:
     """256 relabelled transitions out of 1e6 with 48×48 pictures, against HerReplayBuffer with pictures in the dictionary.
 
-    41 GB of them: its pages stay untouched, so that it reads the one page of zeros from the cache, to its advantage.
+    41 GB of them: its pages stay untouched, so that it reads the one page of zeros from the cache, to its advantage. Neither
+    computes a reward.
     """
     buffer = peers.her_buffer(1_000_000, peers.Codes((48, 48, 3), np.uint8), size.device)
     peers.fill(buffer, HORIZON, None)
+    assert buffer.sample(BATCH).rewards.shape == (BATCH, 1)
     few = max(1, size.samples // 100)
 
     def its() -> int:

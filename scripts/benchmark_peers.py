@@ -82,13 +82,15 @@ class Codes(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     """Spaces and the batched reward of a goal environment over codes f32[dim] or pictures u8[size, size, 3]; never stepped."""
 
     def __init__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> None:
-        pixels = np.issubdtype(dtype, np.integer)
-        box = spaces.Box(0 if pixels else -np.inf, 255 if pixels else np.inf, shape, dtype)
+        self.pixels = np.issubdtype(dtype, np.integer)
+        box = spaces.Box(0 if self.pixels else -np.inf, 255 if self.pixels else np.inf, shape, dtype)
         self.observation_space = spaces.Dict({k: box for k in ("observation", "achieved_goal", "desired_goal")})  # pyright: ignore[reportAttributeAccessIssue, reportIncompatibleVariableOverride]
         self.action_space = spaces.Box(-1, 1, (ACTION,), np.float32)
 
     def compute_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Any) -> np.ndarray:
-        """Minus the Euclidean distance, f32[B]."""
+        """Minus the Euclidean distance of codes, f32[B]; of pictures 0, which costs nothing: none is computed of ours either."""
+        if self.pixels:
+            return np.zeros(len(achieved_goal), np.float32)
         return -np.linalg.norm(achieved_goal - desired_goal, axis=-1).astype(np.float32)
 
 

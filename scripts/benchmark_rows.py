@@ -121,7 +121,7 @@ def stepping(agent: RIG, steps: int) -> Work:
 def training_row(name: str, worlds: int, size: Size, *learner: str) -> Row:
     """Whole training on Reach from pixels, in so many worlds at once on either side; `learner`: our learner's settings."""
     parts = ["encoder=beta_vae", "goals=gaussian", "frame=identity", f"device={size.device}", f"num_envs={worlds}"]
-    config = compose([*parts, "learner.compile=on", "learner.precision=auto", *learner])
+    config = compose([*parts, "learner.compile=on", *learner])
     steps = size.env_steps // worlds
     agent = warmed_agent(config, (size.turns + 1) * steps * worlds)
     envs, imagine = build.make_env(config, 1, "train", worlds), partial(agent.goals.sample, generator=seeded(0, size.device))
@@ -143,11 +143,12 @@ def train_reach(size: Size) -> Iterator[Row]:
     """Env steps a second of policy training on Reach from pixels: act, step, film, encode, store, and two updates of 128.
 
     Against SB3's TD3 and HerReplayBuffer over environments that encode their frames, with the same encoder, sizes, batch and
-    updates a step. SB3 has no LayerNorm and no candidates to choose an action from, so that ours has none here either. Eight
-    worlds, the default, are stepped, filmed and encoded together, on either side. train_reach_defaults: ours with both, as it
-    trains by default; train_reach_1: that in one world.
+    updates a step; ours compiled. SB3 has no LayerNorm and no candidates to choose an action from, so that ours has none here
+    either, nor a setting for precision: ours is in bfloat16 if it is there. Eight worlds, the default, are stepped, filmed and
+    encoded together, on either side. train_reach_defaults: ours with LayerNorm and candidates, and in float32, as it trains by
+    default; train_reach_1: that in one world.
     """
-    yield training_row("train_reach", 8, size, "learner.layer_norm=false", "learner.candidates=1")
+    yield training_row("train_reach", 8, size, "learner.layer_norm=false", "learner.candidates=1", "learner.precision=auto")
     yield training_row("train_reach_defaults", 8, size)
     yield training_row("train_reach_1", 1, size)
 

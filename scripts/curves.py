@@ -21,8 +21,11 @@ import yaml
 
 from rig.compare import figures
 
-STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
-"""Student's t at 97.5 % by degrees of freedom: what a 95 % interval of a mean of few seeds needs."""
+STUDENT = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093,
+)  # fmt: skip
+"""Student's t at 97.5 % from one degree of freedom on: what a 95 % interval of a mean of few seeds needs; the last for more."""
 
 Curve = dict[int, list[float]]
 Published = Mapping[str, Mapping[int, float]]
@@ -78,8 +81,7 @@ def encoders(out: Path, runs: Sequence[Path]) -> str:
             f"| {' | '.join(part.values())} | {seen['coordinates']} | {least[0]:.3f} | {least[1]:.3f} | "
             f"{numbers['spearman']}, {numbers['near_spearman']} | {moving} | {numbers['prior_gap']} | {numbers['goal_gap']} |"
         )
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    _write(out, [{name: row.get(name, "") for name in names} for row in rows])
+    _write(out, rows)
     return "\n".join(lines)
 
 
@@ -89,27 +91,32 @@ def _origin(run: Path) -> dict[str, str]:
 
 
 def _write(out: Path, rows: Sequence[dict[str, str]]) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row))  # programs have come to write more of them
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
         writer.writerows(rows)
 
 
 def curve(path: Path, metric: str) -> Curve:
-    """The metric's values by env step, one a seed."""
-    found: Curve = {}
+    """The metric's values by env step, one a seed, of those who have it. Raises ValueError where a seed is there twice."""
+    found: dict[int, dict[str, float]] = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
-            found.setdefault(int(row["step"]), []).append(float(row[metric]))
-    return dict(sorted(found.items()))
+            seeds = found.setdefault(int(row["step"]), {})
+            if row["seed"] in seeds:
+                raise ValueError(f"{path} has seed {row['seed']} twice at step {row['step']}: it holds several settings")
+            if row[metric]:
+                seeds[row["seed"]] = float(row[metric])
+    return {step: list(seeds.values()) for step, seeds in sorted(found.items()) if seeds}
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean and half-width of its 95 % interval (Student's t); nan half-width for a single seed."""
     if len(values) < 2:
         return fmean(values), math.nan
-    return fmean(values), STUDENT[len(values) - 1] * stdev(values) / math.sqrt(len(values))
+    return fmean(values), STUDENT[min(len(values) - 1, len(STUDENT)) - 1] * stdev(values) / math.sqrt(len(values))
 
 
 def table(paths: Sequence[Path], metric: str, steps: Sequence[int]) -> str:

@@ -43,8 +43,13 @@ class Run:
 
     @property
     def state(self) -> str:
-        """complete | begun (it can go on) | missing."""
-        return state_of(self.folder)
+        """complete | begun (it can go on) | missing: of the steps that are typed, or the preset's."""
+        return state_of(self.folder, self.steps)
+
+    @property
+    def steps(self) -> int | None:
+        """The env steps that are typed, the last word counting; None where they are the preset's."""
+        return next((int(word[6:]) for word in reversed(self.typed.split()) if word.startswith("steps=")), None)
 
     @property
     def log(self) -> Path:
@@ -55,7 +60,7 @@ class Run:
         """What trains it, from the start or from where it was cut off."""
         rig = [sys.executable, "-m", "rig"]
         if self.state == "begun":
-            return [*rig, "resume", str(self.folder)]
+            return [*rig, "resume", str(self.folder), *([] if self.steps is None else [f"steps={self.steps}"])]
         return [*rig, "train", *self.typed.split(), f"seed={self.seed}", f"run_dir={self.folder}"]
 
 
@@ -106,6 +111,8 @@ class Trainer:
                 env={"OMP_NUM_THREADS": threads, **os.environ},
             )  # fmt: skip
             self.children.add(child)
+            if self.stopping:  # since it was asked above
+                child.send_signal(signal.SIGINT)
             code = child.wait()
             self.children.discard(child)
         print(f"{run.folder.name}: {run.state if code == 0 else f'ended with {code}; see {run.log}'}", flush=True)

@@ -141,12 +141,19 @@ def test_space_is_what_this_machine_has(tmp_path: Path, monkeypatch: pytest.Monk
     assert set(lacking) == {"memory", "disk"} and "rig train steps=1" in lacking["memory"].mend
 
 
+def test_what_is_installed_anew_is_in_the_range_that_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.metadata, "requires", lambda _: ["torch>=2.10,<2.14", "mujoco >=3.11", "sb3>=2; extra == 'sb3'"])
+    assert doctor._again("torch", "mujoco", "sb3").endswith(" --force-reinstall 'torch>=2.10,<2.14' 'mujoco>=3.11' sb3")
+
+
 def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit, used = tmp_path / "memory.max", tmp_path / "memory.current"
-    monkeypatch.setattr(doctor, "CONTAINER_LIMITS", ((limit, used),))
+    monkeypatch.setattr(doctor, "CONTAINER_LIMITS", ((tmp_path, "memory.max", "memory.current", "inactive_file"),))
     limit.write_text("3000000\n")
     used.write_text("1000000\n")
     assert free_memory() == 2_000_000
+    (tmp_path / "memory.stat").write_text("anon 7\ntotal_inactive_file 9\ninactive_file 400000\n")
+    assert free_memory() == 2_400_000, "a cache is given back where memory is asked for"
     limit.write_text("max\n")
     assert free_memory() > 2_000_000
 

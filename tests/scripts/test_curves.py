@@ -42,6 +42,26 @@ def test_runs_become_one_file_and_a_table(curves: ModuleType, tmp_path: Path) ->
     assert table.splitlines()[-1] == "| reach | 0.3000 ± 0.0000 (3) | 0.2000 ± 0.2484 (3) | – |"
 
 
+def test_many_seeds_have_an_interval_too(curves: ModuleType) -> None:
+    assert curves.interval([0.0, 1.0] * 6)[1] == pytest.approx(2.201 * (3 / 11) ** 0.5 / 12**0.5)
+    assert curves.interval([0.0, 1.0] * 30)[1] == pytest.approx(2.093 * (15 / 59) ** 0.5 / 60**0.5)
+
+
+def test_runs_of_programs_that_wrote_more_and_less_become_one_file(curves: ModuleType, tmp_path: Path) -> None:
+    runs = [a_run(tmp_path / f"s{seed}", seed, {0: 0.3}) for seed in range(2)]
+    (runs[1] / "progress.csv").write_text("step,hand_distance,hand_coverage\n0,0.5,1.5\n")
+    for order in (runs, runs[::-1]):
+        curves.gather(tmp_path / "reach.csv", order)
+        assert sorted(curves.curve(tmp_path / "reach.csv", "hand_distance")[0]) == [0.3, 0.5]
+        assert curves.curve(tmp_path / "reach.csv", "hand_coverage") == {0: [1.5]}
+
+
+def test_two_settings_in_one_file_are_no_curve(curves: ModuleType, tmp_path: Path) -> None:
+    curves.gather(tmp_path / "reach.csv", [a_run(tmp_path / name, 3, {0: 0.3}) for name in ("one", "other")])
+    with pytest.raises(ValueError, match="has seed 3 twice at step 0: it holds several settings"):
+        curves.curve(tmp_path / "reach.csv", "hand_distance")
+
+
 def test_a_plot_is_a_picture(curves: ModuleType, tmp_path: Path) -> None:
     out = tmp_path / "reach.csv"
     curves.gather(out, [a_run(tmp_path / f"s{seed}", seed, {0: 0.3, 100: 0.1 + seed / 100}) for seed in range(2)])

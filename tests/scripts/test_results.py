@@ -25,9 +25,9 @@ figures:
 """
 
 
-def results(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def results(folder: Path, *arguments: str, table_of: str = TABLE) -> subprocess.Popen[str]:
     table = folder / "table.yaml"
-    table.write_text(TABLE)
+    table.write_text(table_of)
     options = ["--table", str(table), "--runs", str(folder / "runs")]
     words = [sys.executable, "scripts/results.py", *arguments, *options]
     return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -43,6 +43,8 @@ def test_what_is_missing_is_trained_and_a_failure_stops_no_other(tmp_path: Path)
     ]  # fmt: skip
     again, _ = results(tmp_path, "run", "short").communicate(timeout=60)
     assert again == ""  # nothing is missing of it
+    more = TABLE.replace("steps=100 evaluation", "steps=101 evaluation")
+    assert results(tmp_path, "status", table_of=more).communicate()[0].splitlines()[0] == f"{'short':32s}2 begun"
 
     drawn, _ = results(tmp_path, "report").communicate(timeout=60)
     with (tmp_path / "short.csv").open(newline="") as file:
