@@ -64,8 +64,7 @@ def ablate(overrides: Sequence[str], jobs: int = 1) -> int:
             raise UserError(f"--jobs {jobs} needs Hydra's launcher joblib; type pip install 'rig-rl[sweeps]'") from error
         typed += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}"]
     stop = Path(folder) / STOP
-    with suppress(NotADirectoryError):  # which `sweep` says
-        stop.unlink(missing_ok=True)
+    _clear(stop)
     stopped, wanted = 0, dict[str, int]()
 
     def accept(config: RunConfig) -> None:
@@ -80,8 +79,7 @@ def ablate(overrides: Sequence[str], jobs: int = 1) -> int:
             if not signals.code:  # else a worker without a run was ended by the same signal
                 raise
         finally:
-            with suppress(NotADirectoryError):
-                stop.unlink(missing_ok=True)
+            _clear(stop)
     lines = Path(folder) / LINES
     runs = sorted({line.partition(":")[0] for line in lines.read_text().splitlines()}) if lines.is_file() else []
     failed = [run for run in runs if state_of(Path(folder) / run, wanted.get(run)) != "complete"]
@@ -178,6 +176,11 @@ def _ended(training: subprocess.Popen[bytes], stop: Path) -> int:
 def _touch(stop: Path) -> None:
     stop.parent.mkdir(parents=True, exist_ok=True)
     stop.touch()
+
+
+def _clear(stop: Path) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError):  # of the second, `sweep` tells
+        stop.unlink()
 
 
 def _refuse_other(config: RunConfig) -> None:

@@ -15,7 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from rig.evaluate import Floats, mean_distance, spearman
 from rig.probe import perceptron, shortened, standardised
-from rig.rewards import weighted_distance
+from rig.rewards import pair_distances
 
 PAIRS = 50_000
 """Pairs of states whose distances are ranked."""
@@ -44,8 +44,7 @@ def distance_agreement(coordinates: Tensor, weight: Tensor, state: Floats, task:
     count = len(state)
     one = torch.randint(count, (PAIRS,), generator=generator, device=generator.device)
     other = (one + torch.randint(1, count, (PAIRS,), generator=generator, device=generator.device)) % count
-    pairs = zip(one.split(1024), other.split(1024), strict=True)  # not at once: codes may be as long as a picture
-    latent = torch.cat([weighted_distance(coordinates[a], coordinates[b], weight) for a, b in pairs]).cpu().numpy()
+    latent = pair_distances(coordinates, one, other, weight).cpu().numpy()
     true = mean_distance(task.distances(state[one.cpu().numpy()], state[other.cpu().numpy()]))
     near = true <= np.quantile(true, NEAR)
     found = (spearman(latent, true), spearman(latent[near], true[near]))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rig import checkpoint
 from rig.algorithm import RIG
+from rig.envs import WorldsError
 from rig.errors import UserError
 from rig.replay.disk import read_chunk, write_chunk
 
@@ -126,6 +127,8 @@ class Saver:
         replay.put(max(0, replay.begun - replay.num_envs), loaded.tensors["replay"])
         try:
             agent.env.restore({name: value.numpy() for name, value in loaded.tensors["env"].items()})
+        except WorldsError:  # they are the right ones, and fail
+            raise
         except ValueError as error:
             raise UserError(
                 f"checkpoint {loaded.step} cannot go on with these worlds ({error}); "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rig.rewards.base import Reward, weighted_distance
+from rig.rewards.base import Reward, pair_distances, weighted_distance
 from rig.rewards.distances import (
     Cosine,
     CosineConfig,
@@ -26,5 +26,5 @@ REWARDS: dict[str, type[Reward]] = {
 __all__ = [
     "REWARDS", "Cosine", "CosineConfig", "LatentDistance", "LatentDistanceConfig", "LogProb", "LogProbConfig", "Mahalanobis",
     "MahalanobisConfig", "OracleReward", "OracleRewardConfig", "Pixel", "PixelConfig", "Reciprocal", "ReciprocalConfig", "Reward",
-    "Sparse", "SparseConfig", "Temporal", "TemporalConfig", "weighted_distance",
+    "Sparse", "SparseConfig", "Temporal", "TemporalConfig", "pair_distances", "weighted_distance",
 ]  # fmt: skip

@@ -16,6 +16,12 @@ def weighted_distance(latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
     return ((latent - goal) * weight).norm(dim=1)
 
 
+def pair_distances(coordinates: Tensor, one: Tensor, other: Tensor, weight: Tensor) -> Tensor:
+    """Weighted distances f32[P] of pairs of rows i64[P] of f32[M, K], some at a time: codes may be as long as a picture."""
+    pairs = zip(one.split(1024), other.split(1024), strict=True)
+    return torch.cat([weighted_distance(coordinates[a], coordinates[b], weight) for a, b in pairs])
+
+
 class Reward(nn.Module, ABC):
     """How good it is to be at one code where another was meant: pure once it is fitted, and most need no fit."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rig.rewards.base import Centred, Reward, weighted_distance
+from rig.rewards.base import Centred, Reward, pair_distances, weighted_distance
 from rig.types import Coordinates, Density, Picturer, need_covariance
 
 NORMS = ("l2", "l1", "squared")
@@ -94,9 +94,7 @@ class Sparse(Reward):
         """See Reward."""
         every = episodes.flatten(0, 1)
         one, other = torch.randint(len(every), (2, PAIRS), generator=generator, device=every.device)
-        pairs = zip(one.split(1024), other.split(1024), strict=True)  # not at once: codes may be as long as a picture
-        distance = torch.cat([weighted_distance(every[a], every[b], weight) for a, b in pairs])
-        self.threshold.copy_(distance.quantile(self.config.quantile))
+        self.threshold.copy_(pair_distances(every, one, other, weight).quantile(self.config.quantile))
 
     def forward(self, latent: Tensor, goal: Tensor, weight: Tensor) -> Tensor:
         """See Reward."""
