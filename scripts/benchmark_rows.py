@@ -78,27 +78,29 @@ def td3_update(size: Size) -> Iterator[Row]:
     Against SB3's TD3 and HerReplayBuffer with the same sizes. SB3 has no LayerNorm, so that ours has none here either, nor a
     setting for precision.
     """
-    yield update_row("td3_update", TD3(TD3Config(layer_norm=False, precision="auto"), DIM, peers.ACTION, seeded(0)), SB3TD3, size)
+    yield update_row("td3_update", TD3(TD3Config(layer_norm=False), DIM, peers.ACTION, seeded(0)), SB3TD3, size)
 
 
 def sac_update(size: Size) -> Iterator[Row]:
     """SAC likewise."""
-    yield update_row("sac_update", SAC(SACConfig(layer_norm=False, precision="auto"), DIM, peers.ACTION, seeded(0)), SB3SAC, size)
+    yield update_row("sac_update", SAC(SACConfig(layer_norm=False), DIM, peers.ACTION, seeded(0)), SB3SAC, size)
 
 
 def float32_update(size: Size) -> Iterator[Row]:
-    """The same two in float32 throughout, which is the default."""
-    yield update_row("td3_update_float32", TD3(TD3Config(layer_norm=False), DIM, peers.ACTION, seeded(0)), SB3TD3, size)
-    yield update_row("sac_update_float32", SAC(SACConfig(layer_norm=False), DIM, peers.ACTION, seeded(0)), SB3SAC, size)
+    """The same two in float32 throughout."""
+    td3, sac = TD3Config(layer_norm=False, precision="float32"), SACConfig(layer_norm=False, precision="float32")
+    yield update_row("td3_update_float32", TD3(td3, DIM, peers.ACTION, seeded(0)), SB3TD3, size)
+    yield update_row("sac_update_float32", SAC(sac, DIM, peers.ACTION, seeded(0)), SB3SAC, size)
 
 
 def matmul_share(size: Size) -> Iterator[Row]:
-    """GFLOP/s of the matrix products in TD3 and SAC updates with relabelled batches of 4,096: the ratio is the share of the peak.
+    """GFLOP/s of the matrix products in float32 TD3 and SAC updates with relabelled batches of 4,096: the share of the peak.
 
     The peak is the most that this device does in one large float32 product. Everything else an update does counts as time only.
     """
     peak = peak_flops(size.device) / 1e9
-    for learner in (TD3(TD3Config(), DIM, peers.ACTION, seeded(0)), SAC(SACConfig(), DIM, peers.ACTION, seeded(0))):
+    td3, sac = TD3Config(precision="float32"), SACConfig(precision="float32")
+    for learner in (TD3(td3, DIM, peers.ACTION, seeded(0)), SAC(sac, DIM, peers.ACTION, seeded(0))):
         agent = agent_of(learner, 4096, size.device)
         with agent.learner.as_written(), FlopCounterMode(display=False) as counter:
             agent.learn(2)
@@ -145,12 +147,13 @@ def train_reach(size: Size) -> Iterator[Row]:
     Against SB3's TD3 and HerReplayBuffer over environments that encode their frames, with the same encoder, sizes, batch and
     updates a step; ours compiled. SB3 has no LayerNorm and no candidates to choose an action from, so that ours has none here
     either, nor a setting for precision: ours is in bfloat16 if it is there. Eight worlds, the default, are stepped, filmed and
-    encoded together, on either side. train_reach_defaults: ours with LayerNorm and candidates, and in float32, as it trains by
-    default; train_reach_1: that in one world.
+    encoded together, on either side. train_reach_defaults: ours with LayerNorm and candidates, as it trains by default;
+    train_reach_1: that in one world; train_reach_float32: the defaults in float32.
     """
-    yield training_row("train_reach", 8, size, "learner.layer_norm=false", "learner.candidates=1", "learner.precision=auto")
+    yield training_row("train_reach", 8, size, "learner.layer_norm=false", "learner.candidates=1")
     yield training_row("train_reach_defaults", 8, size)
     yield training_row("train_reach_1", 1, size)
+    yield training_row("train_reach_float32", 8, size, "learner.precision=float32")
 
 
 def by_name(size: Size) -> Iterator[Row]:
@@ -176,7 +179,7 @@ def by_name(size: Size) -> Iterator[Row]:
     yield taking_turns("by_name", "env steps/s", stepping(named, size.env_steps), stepping(by_hand, size.env_steps), size.turns)
 
 
-MILLION = "preset=rig_push num_envs=512 random_steps=25600 updates_per_step=0.25 steps=1000000 learner.precision=auto"
+MILLION = "preset=rig_push num_envs=512 random_steps=25600 updates_per_step=0.25 steps=1000000"
 MINUTES = 3.0
 
 

@@ -259,7 +259,7 @@ def assert_same(mine: Named, its: Named, tolerance: float) -> None:
 @pytest.mark.parametrize("kind", [TD3Config, DDPGConfig])
 def test_td3_is_stable_baselines3s(kind: type[TD3Config], monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses, gradients and weights over ten updates: smoothing, minimum of targets, delay and polyak step all take part."""
-    config = kind(hidden=(256, 256), layer_norm=False, learning_rate=1e-3, discount=0.97, polyak=0.03)
+    config = kind(hidden=(256, 256), layer_norm=False, learning_rate=1e-3, discount=0.97, polyak=0.03, precision="float32")
     steps = list(both(config, 10, monkeypatch))
     late = set[str]() if kind is DDPGConfig else {"actor_loss"}
     assert [set(mine.losses) for mine, _ in steps[:2]] == [{"critic_loss", "actor_loss"} - late, {"critic_loss", "actor_loss"}]

@@ -63,7 +63,9 @@ def twin(ours: SAC) -> SB3SAC:
 
 def test_sac_is_stable_baselines3s(monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses, gradients and weights over ten updates: both critics, soft targets, temperature and polyak step take part."""
-    config = SACConfig(hidden=(64, 64), layer_norm=False, learning_rate=1e-3, discount=0.9, polyak=0.03, temperature=0.5)
+    config = SACConfig(
+        hidden=(64, 64), layer_norm=False, learning_rate=1e-3, discount=0.9, polyak=0.03, temperature=0.5, precision="float32"
+    )
     ours = SAC(config, LATENT, ACTION, draws(0))
     with torch.no_grad():  # were targets and online critics alike, a swap of them would go unseen
         for parameter in ours.target_critics.parameters():

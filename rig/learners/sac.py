@@ -29,7 +29,7 @@ class SACConfig:
     learning_rate: float = 1e-3  # Adam, actor, critics and temperature [Pong et al. 2019: 1e-3]
     anneal: int = 0  # updates over which the learning rate falls linearly to a tenth; 0: it stays
     reset_every: int = 0  # updates after which all networks begin anew, the replay kept [Nikishin et al. 2022]; 0: never
-    precision: str = "float32"  # of the updates' wide layers: float32 | bfloat16 | auto: bfloat16 where the hardware has it
+    precision: str = "auto"  # of the updates' wide layers: float32 | bfloat16 | auto: bfloat16 where the hardware has it
     compile: str = "auto"  # updates as compiled code: on | off | auto: where measured to be faster here, in runs long enough
     batch: int = 128  # transitions an update
     discount: float = 0.95  # per env step: a horizon of 20, about the steps that a reach or a push takes
