@@ -72,7 +72,7 @@ def describe_code(found: Mapping[str, Any], latent_dim: int) -> str:
     """What was measured of a code beside the probe, for people: a line a figure, of those that there are."""
     lines = [f"how far the code can be trusted:\n  {found['active_units']} of {latent_dim} latents active"]
     if not found["active_units"] and "kl" in found:
-        lines[0] += ": it has collapsed, and nothing is seen by it; try encoder.training.anneal=400, or another seed"
+        lines[0] += ": it has collapsed, and nothing is seen by it; try a longer encoder.training.anneal, or another seed"
     if found.get("spearman") is not None:
         near = found["near_spearman"]
         lines.append(

@@ -20,7 +20,7 @@ class SpatialVAEConfig:
     points: int = 8  # feature maps, each giving one image point: latents = 2 x points
     width: int = 32  # channels of the convolutions
     spread: float = 3.0  # latents of a point at the picture's edge: coordinates in [-1, 1] times this
-    training: VAETraining = field(default_factory=lambda: VAETraining(steps=1600))
+    training: VAETraining = field(default_factory=lambda: VAETraining(steps=1600, anneal=400))
 
 
 class Blobs(nn.Module):
