@@ -162,8 +162,10 @@ def _train_on(folder: Path, config: RunConfig, signals: Signals) -> int:
     files.write(folder / "config.yaml", to_yaml(config).encode())
     if agent.steps == config.steps == 0:
         return _end_with_encoder(folder, config, representation, agent.env)
-    goes_on_compiled = loaded.meta.get("compiled") and build.compile_setting(config) != "off"  # compiled code rounds otherwise
-    choose(agent, "on" if goes_on_compiled else "off", config.steps)
+    setting = build.compile_setting(config)
+    if agent.steps and setting == "auto":  # as it was, since compiled code rounds otherwise
+        setting = "on" if loaded.meta.get("compiled") else "off"
+    choose(agent, setting, config.steps)
     print(f"going on with {folder} from step {loaded.step}", file=sys.stderr)
     return _train_policy(folder, config, agent, representation, saver, signals)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 Report = Callable[[int, int, dict[str, float]], None]
@@ -25,6 +26,15 @@ def need_covariance(latent_dim: int, instead: str) -> None:
         raise ValueError(
             f"it takes the covariance of codes of at most {WIDEST:,} numbers, and these have {latent_dim:,}; try {instead}"
         )
+
+
+def living(variance: Tensor, share: float = 1e-6) -> Tensor:
+    """Variances [D] to divide by: of one below that share of their mean, that mean.
+
+    Where codes never vary nothing is to be seen, and imagined goals or a later frame that left it would be blown up.
+    """
+    mean = variance.mean().clamp(min=1e-12)
+    return torch.where(variance > share * mean, variance, mean)
 
 
 class Batch(NamedTuple):

@@ -182,6 +182,14 @@ def test_the_mahalanobis_distance_is_in_deviations_whatever_the_units() -> None:
     torch.testing.assert_close(other(latent * scale, goal * scale, torch.ones(2)), expected, rtol=1e-2, atol=1e-2)
 
 
+def test_the_mahalanobis_distance_counts_what_never_varied_as_it_counts_the_rest() -> None:
+    codes = torch.randn(40, 50, 2, generator=seeded(0)) * torch.tensor([3.0, 0.0])
+    reward = Mahalanobis(MahalanobisConfig())
+    reward.fit(NOTHING, codes, torch.ones(2), seeded(1))
+    off = reward(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2, 2), torch.ones(2))
+    assert -1 < float(off[1]) < float(off[0]) / 3
+
+
 def test_the_mahalanobis_distance_by_the_posterior_counts_what_the_encoder_is_sure_of() -> None:
     reward, observed = Mahalanobis(MahalanobisConfig(covariance="posterior")), torch.full((3, 5, 1), 2.0)
     reward.attach(Seen(), Seen(), Seen())

@@ -18,7 +18,7 @@ from tests.test_learners import ACTION, LATENT, batches, draws
 
 def fitted(reward: list[float], discount: float) -> Histogram:
     histogram = Histogram()
-    histogram.fit(torch.tensor(reward), discount)
+    histogram.fit(torch.tensor(reward), torch.ones(len(reward)), discount)
     return histogram
 
 
@@ -36,6 +36,12 @@ def test_bins_reach_as_far_as_values_can(reward: list[float], discount: float, r
     histogram = fitted(reward, discount)
     assert float(histogram.reach) == pytest.approx(reach, rel=1e-5)
     assert float(histogram.value(torch.zeros(BINS))) == pytest.approx(0, abs=1e-4 * reach), "where a new critic begins"
+
+
+def test_bins_reach_no_farther_for_rewards_of_several_steps() -> None:
+    histogram = Histogram()
+    histogram.fit(torch.tensor([-2 * (1 + 0.9 + 0.81), -0.5]), torch.tensor([3.0, 1.0]), 0.9)
+    assert float(histogram.reach) == pytest.approx(25, rel=1e-5)
 
 
 def test_a_target_is_a_gaussian_around_its_value() -> None:

@@ -116,7 +116,7 @@ class VQVAE(Encoder):
 
     def tokens(self, latent: Tensor) -> Tensor:
         """Symbols i64[B, rows, columns] of latents f32[B, rows * columns * D]: the nearest code of each cell."""
-        return self.codebook.nearest(latent.view(-1, *self.grid, self.config.code_dim))
+        return in_chunks(lambda chunk: self.codebook.nearest(chunk.view(-1, *self.grid, self.config.code_dim)), latent)
 
     @torch.no_grad()
     def embed(self, tokens: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rig.goals.slow import slow_features, spanning_features, steady_slowness
-from rig.types import need_covariance
+from rig.types import living, need_covariance
 
 RIDGE = 1e-3
 """Variance of a code's direction below which a frame that follows an encoder keeps the map that it had."""
@@ -61,15 +61,6 @@ def widest_gap(spectrum: Tensor) -> SpectrumGap:
     ordered = ordered.clamp(min=max(1e-6 * float(ordered[-1]), 1e-12))
     ratio, place = (ordered[1:] / ordered[:-1]).max(0)
     return SpectrumGap(float(ratio), int(place) + 1)
-
-
-def _living(variance: Tensor) -> Tensor:
-    """Variances [D] to divide by: of one below a millionth of their mean, that mean.
-
-    Where codes never vary nothing is to be seen, and imagined goals or a later frame that left it would be blown up.
-    """
-    mean = variance.mean().clamp(min=1e-12)
-    return torch.where(variance > 1e-6 * mean, variance, mean)
 
 
 FrameConfig = IdentityConfig | StandardisedConfig | WhitenedConfig | SlowConfig
@@ -124,12 +115,12 @@ class LatentFrame(nn.Module):
         self.spectrum.copy_(codes.var(0, correction=0))
         if isinstance(self.config, StandardisedConfig):
             self.offset.copy_(codes.mean(0))
-            self.become(_living(self.spectrum).rsqrt())
+            self.become(living(self.spectrum).rsqrt())
         elif isinstance(self.config, WhitenedConfig):
             variance, axes = torch.linalg.eigh(codes.T.cov(correction=0).reshape(codes.shape[1], -1))
             variance, axes = variance.flip(0).clamp(min=1e-12), axes.flip(1)
             self.offset.copy_(codes.mean(0))
-            self.become(axes.T * _living(variance).rsqrt()[:, None])
+            self.become(axes.T * living(variance).rsqrt()[:, None])
             self.spectrum.copy_(variance)
 
     def _fit_slow(self, episodes: Tensor, config: SlowConfig, generator: torch.Generator) -> None:

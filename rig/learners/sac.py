@@ -78,17 +78,17 @@ class SAC(ActorCritic):
         noise = torch.randn((len(latent), self.action_dim), generator=generator, device=latent.device)
         return self.policy(policy_input, noise)[0]
 
-    def critic_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Summed error of both critics (halved) against the soft double-Q target, and the Q values f32[2, B].
+    @torch.no_grad()
+    def target(self, batch: Batch, noise: Tensor) -> Tensor:
+        """The soft double-Q target f32[B]; `noise` f32[B, A] is standard normal. Source: Haarnoja et al. 2018b, equation 5."""
+        next_input = self.inputs(batch.next_latent, batch.goal)
+        next_action, next_log_prob = self.policy(next_input, noise)
+        next_value = self.values.value(self.target_critics(torch.cat((next_input, next_action), 1))).amin(0)
+        soft_value = next_value - self.log_temperature.exp() * next_log_prob
+        return batch.reward + self.config.discount**batch.steps * soft_value
 
-        `noise` f32[B, A] is standard normal. Source: Haarnoja et al. 2018b, equation 5.
-        """
-        with torch.no_grad():
-            next_input = self.inputs(batch.next_latent, batch.goal)
-            next_action, next_log_prob = self.policy(next_input, noise)
-            next_value = self.values.value(self.target_critics(torch.cat((next_input, next_action), 1))).amin(0)
-            soft_value = next_value - self.log_temperature.exp() * next_log_prob
-            target = batch.reward + self.config.discount**batch.steps * soft_value
+    def critic_loss(self, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Summed error of both critics (halved) against targets f32[B], and the Q values f32[2, B]."""
         output = self.critic_outputs(batch)
         return 0.5 * self.values.loss(output, target), self.values.value(output)
 
@@ -107,7 +107,9 @@ class SAC(ActorCritic):
     def step(self, batch: Batch, now: Tensor, after: Tensor) -> dict[str, Tensor]:
         """One step of everything; `now` and `after` f32[B, A] are standard normal."""
         with mixed_precision(self.config.precision, batch.latent.device):
-            critic_loss, value = self.critic_loss(batch, after)
+            target = self.target(batch, after)
+        with mixed_precision(self.config.precision, batch.latent.device):  # one of its own: it remembers weights without gradient
+            critic_loss, value = self.critic_loss(batch, target)
         self.critic_optimiser.minimise(critic_loss)
         with mixed_precision(self.config.precision, batch.latent.device):
             actor_loss, log_prob = self.actor_loss(batch, now)
@@ -125,7 +127,7 @@ class SAC(ActorCritic):
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """One step of critics, actor and temperature, and the targets' polyak step."""
         if not self.updates:
-            self.values.fit(batch.reward, self.config.discount)
+            self.values.fit(batch.reward, batch.steps, self.config.discount)
         self.begin_anew_where_due(self.updates, generator, keep=("updates", "values."))
         self.updates += 1
         batch = self.shifted(batch, generator)

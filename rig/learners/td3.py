@@ -150,7 +150,7 @@ class TD3(ActorCritic):
         every, anew, metrics = self.config.actor_every, self.config.reset_every, {}
         while batches:
             if not self.updates:
-                self.values.fit(batches[0].reward, self.config.discount)
+                self.values.fit(batches[0].reward, batches[0].steps, self.config.discount)
             self.begin_anew_where_due(self.updates, generator, keep=("updates", "exploration.", "values."))
             until = min(every - self.updates % every, anew - self.updates % anew if anew else every)
             taken, batches = batches[:until], batches[until:]

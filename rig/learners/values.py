@@ -17,7 +17,7 @@ class Scalar(nn.Module):
     width = 1
     """Outputs of a critic."""
 
-    def fit(self, reward: Tensor, discount: float) -> None:
+    def fit(self, reward: Tensor, steps: Tensor, discount: float) -> None:
         """Nothing depends on how large values can be."""
 
     def value(self, output: Tensor) -> Tensor:
@@ -48,11 +48,11 @@ class Histogram(nn.Module):
         self.register_buffer("places", torch.linspace(-1, 1, BINS + 1), persistent=False)
 
     @torch.no_grad()
-    def fit(self, reward: Tensor, discount: float) -> None:
-        """Set the bins from the first batch's rewards f32[B]; waits for nothing."""
-        greatest = reward.abs().max()
-        horizon = 1 / max(1 - discount, 1e-3)  # undiscounted values have no bound; a thousand steps serve for one
-        self.reach.copy_(1.25 * horizon * torch.where(greatest > 0, greatest, 1.0))
+    def fit(self, reward: Tensor, steps: Tensor, discount: float) -> None:
+        """Set the bins from the first batch's rewards f32[B], each of so many steps f32[B], discounted; waits for nothing."""
+        discount = min(discount, 0.999)  # undiscounted values have no bound; a thousand steps serve for one
+        greatest = (reward / (1 - discount ** steps.double())).abs().max()
+        self.reach.copy_(1.25 * torch.where(greatest > 0, greatest, 1 / (1 - discount)))
 
     def value(self, logits: Tensor) -> Tensor:
         """Values f32[...] of logits f32[..., BINS]: the means of the histograms."""

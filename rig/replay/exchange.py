@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from rig.nets import Adam, initialise
 from rig.replay.ring import Sample
+from rig.types import living
 
 LEARNT = 32_000
 """Most transitions that they are told apart by."""
@@ -14,6 +15,8 @@ WIDEST = 256
 """Most coordinates in which they are."""
 MOST = 8
 """Things that are told apart at most."""
+SURE = 1e4
+"""Condition of the parts above which they are no coordinates, because steps tell of fewer directions than an action has."""
 MOVING = 0.1
 """Share of a part's long steps (the 99.5 % quantile) above which it moves; below lie the error of codes and of the parts."""
 RESTLESS = 0.5
@@ -80,7 +83,8 @@ class Exchange(nn.Module):
         parts = _parts(step, act.double(), generator)
         length = (step @ parts).abs()
         self.moving.copy_(torch.maximum(MOVING * length.quantile(0.995, dim=0), 4 * length.median(0).values).clamp(min=1e-6))
-        self.things.copy_(_things(length > self.moving, self.action_dim, len(self.things)))
+        things = _things(length > self.moving, self.action_dim, len(self.things))
+        self.things.copy_(things & (torch.linalg.cond(parts) < SURE))
         self.parts.copy_(parts)
         self.shift.copy_((code @ parts).mean(0))
         self.scale.copy_((code @ parts).std(0).clamp(min=1e-6).reciprocal())
@@ -146,16 +150,21 @@ def _parts(step: Tensor, action: Tensor, generator: torch.Generator) -> Tensor:
     than the agent's own step does, and so these are free of them. Things': directions in which the agent's own steps show
     nothing, as far as these are seen where all else rests, turned to the most independent steps, of greatest kurtosis.
     """
-    own = torch.linalg.lstsq(step, action).solution
+    own = _least_squares(step, action)
     moved = step @ own
-    shown = torch.linalg.lstsq(moved, step).solution
+    shown = _least_squares(moved, step)
     for turn in range(10):  # least squares, at first of nearly absolute errors, then of the steps in which nothing else moves
         error = (step - moved @ shown).norm(dim=1, keepdim=True)
         usual = 3 * error.median() + 1e-9
         weight = (error < usual).to(step.dtype) if turn > 3 else usual / (usual + error)
-        shown = torch.linalg.lstsq(moved * weight, step * weight).solution
+        shown = _least_squares(moved * weight, step * weight)
     rest = torch.linalg.svd(shown, full_matrices=True)[2][len(shown) :].T
     return nn.functional.normalize(torch.cat((own, rest @ _independent(step @ rest, generator)), 1), dim=0)
+
+
+def _least_squares(given: Tensor, sought: Tensor) -> Tensor:
+    """X of least norm that brings given f64[M, K] @ X nearest to sought f64[M, N]; given may be of any rank."""
+    return torch.linalg.pinv(given.T @ given, rtol=1e-12, hermitian=True) @ (given.T @ sought)
 
 
 def _independent(step: Tensor, generator: torch.Generator) -> Tensor:
@@ -164,7 +173,7 @@ def _independent(step: Tensor, generator: torch.Generator) -> Tensor:
     Source: Hyvärinen & Oja 2000 (FastICA), all components at once, with the cubic nonlinearity.
     """
     variance, axes = torch.linalg.eigh(step.T @ step / len(step))
-    whitening = axes * variance.clamp(min=1e-12).rsqrt()
+    whitening = axes * living(variance, 1e-9).rsqrt()
     white, count = step @ whitening, step.shape[1]
     noise = torch.randn(count, count, generator=generator, device=step.device, dtype=step.dtype)
     turned = torch.linalg.qr(noise).Q

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rig.rewards.base import Centred, Reward, pair_distances, weighted_distance
-from rig.types import Coordinates, Density, Picturer, need_covariance
+from rig.types import Coordinates, Density, Picturer, living, need_covariance
 
 NORMS = ("l2", "l1", "squared")
 """Every way of making one number of the differences."""
@@ -136,7 +136,7 @@ class Mahalanobis(Reward):
         covariance = self._covariance(observed, episodes.flatten(0, 1).double())
         variance, axes = torch.linalg.eigh(covariance)
         self.resize(len(covariance), episodes.device)
-        self.whitening.copy_(axes * (variance + 1e-6).rsqrt())
+        self.whitening.copy_(axes * living(variance, 1e-9).rsqrt())
 
     def _covariance(self, observed: Tensor, coordinates: Tensor) -> Tensor:
         """Σ f64[K, K] from observations [E, T, …] and their coordinates f64[E·T, K]."""

@@ -127,6 +127,32 @@ def test_where_nothing_rests_or_nothing_is_known_yet_samples_stay_as_they_are() 
     assert torch.isfinite(never(sample, seeded(0)).latent).all()
 
 
+@pytest.mark.parametrize("still", [[0], [3], [0, 1, 4, 5]])
+def test_coordinates_that_never_moved_make_the_parts_neither_singular_nor_random(still: list[int]) -> None:
+    found = lived(0.0)
+    code = found.state.clone()[..., [2, 3, 0, 1, 4, 5]]
+    code[..., still] = 0.5
+    fits = []
+    for _ in range(3):
+        exchange = Exchange(6, 2, share=1.0)
+        exchange.fit(code, found.action, len(code), seeded(1))
+        fits.append(exchange.parts)
+    assert torch.equal(fits[0], fits[1]) and torch.equal(fits[0], fits[2])
+    sample = sampled(found._replace(code=code))[0]
+    changed = exchange(sample, seeded(3))
+    assert torch.isfinite(changed.latent).all()
+    assert (changed.latent - sample.latent)[..., still].abs().max() < 1e-3
+
+
+def test_where_steps_tell_of_fewer_directions_than_an_action_has_nothing_is_exchanged() -> None:
+    found = lived(0.0)
+    code = torch.cat((found.state[..., :1], 0 * found.state[..., :1], found.state[..., 2:]), -1)
+    exchange = Exchange(6, 2, share=1.0)
+    exchange.fit(code[..., [0, 1, 2, 3, 4, 5]], found.action * torch.tensor([1.0, 0.0]), len(code), seeded(1))
+    sample = sampled(found._replace(code=code))[0]
+    assert exchange.count == 0 and exchange(sample, seeded(3)) is sample
+
+
 def test_it_is_fitted_with_the_first_episode_and_whenever_there_are_twice_as_many() -> None:
     exchange = Exchange(6, 2, share=1.0)
     due = []

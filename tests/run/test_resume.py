@@ -135,6 +135,18 @@ def test_a_run_with_compiled_updates_resumes_with_them(tmp_path: Path) -> None:
     assert not everything(other)["meta"]["compiled"]
 
 
+@needs_compiler
+def test_a_run_that_is_to_be_compiled_from_here_on_is(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done("train", *STATE, "learner.hidden=[16]", "learner.compile=on", "steps=0", f"run_dir={run}")
+    done("resume", run, f"steps={STEPS}")
+    assert everything(run)["meta"]["compiled"], "as it was begun with, though nothing was learnt until now"
+    other = tmp_path / "other"
+    done("train", *STATE, "learner.hidden=[16]", "steps=61", f"run_dir={other}")
+    done("resume", other, f"steps={STEPS}", "learner.compile=on")
+    assert everything(other)["meta"]["compiled"], "as it was told to be now"
+
+
 def test_worlds_that_draw_their_starts_are_evaluated_from_the_same_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     push = TASKS["push"]
 
