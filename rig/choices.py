@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any, NamedTuple
 
 from rig.config import GymTaskConfig, TaskConfig
@@ -100,22 +100,28 @@ def _plug_in(group: str, name: str) -> Any:
         raise UserError(f"{group}={name}: '{name.partition(':')[2]}' is no subclass of {base.__module__}.{base.__name__}")
     settings: Any = getattr(entry, "Config", None)
     if not (isinstance(settings, type) and is_dataclass(settings) and "name" in {f.name for f in fields(settings)}):
-        raise UserError(f"{group}={name}: it needs an attribute Config, a frozen dataclass whose first field is `name: str`")
+        raise UserError(f"{group}={name}: it needs an attribute Config, a frozen dataclass with a field `name: str = \"…\"`")
+    bare = [f.name for f in fields(settings) if f.default is MISSING and f.default_factory is MISSING]
+    if bare:
+        raise UserError(f"{group}={name}: every field of its Config needs a default, and {', '.join(bare)} has none")
     return entry
 
 
 def _import(group: str, name: str) -> Any:
     """The attribute that `module:attribute` names; modules are also looked for in the working directory."""
     module, _, attribute = name.partition(":")
+    if not module or module.startswith("."):
+        raise UserError(f"{group}={name}: module '{module}' has no '{attribute}'; expected module:Class")
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())  # an installed `rig` command has only its own folder there
     try:
-        return getattr(importlib.import_module(module), attribute)
+        found = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not (module + ".").startswith(error.name + "."):
             raise  # the plug-in's own import failed: its author wants the traceback
         raise UserError(f"{group}={name}: no module '{error.name}'; expected module:Class, importable from here") from error
     except SyntaxError as error:
         raise UserError(f"{group}={name}: {error.filename}, line {error.lineno}: {error.msg}") from error
-    except (AttributeError, ValueError, TypeError) as error:
-        raise UserError(f"{group}={name}: module '{module}' has no '{attribute}'; expected module:Class") from error
+    if not hasattr(found, attribute):
+        raise UserError(f"{group}={name}: module '{module}' has no '{attribute}'; expected module:Class")
+    return getattr(found, attribute)

@@ -219,7 +219,8 @@ def _resume(arguments: argparse.Namespace) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     run = _run_folder(arguments.folder)
-    goals: list[Path] = arguments.goal or []
+    after = [path for path in arguments.goal or [] if "=" in str(path) and not path.exists()]  # settings typed behind pictures
+    goals = [path for path in arguments.goal or [] if path not in after]
     for picture in goals:
         if not picture.is_file():
             raise UserError(f"--goal {picture}: no such file; expected a picture")
@@ -227,7 +228,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from rig.commands import evaluate_run
     from rig.config_io import load_config
 
-    config = override(load_config(run), arguments.overrides, EVALUABLE, "an evaluation")
+    config = override(load_config(run), [*arguments.overrides, *map(str, after)], EVALUABLE, "an evaluation")
     return evaluate_run(
         run, config, arguments.episodes, arguments.seed, arguments.checkpoint, goals, arguments.gif, arguments.json
     )

@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -133,6 +133,9 @@ def sweep(overrides: Sequence[str], job: Job, accept: Callable[[RunConfig], None
             for name, config in jobs.items():
                 accept(replace(config, run_dir=str(base / name)))
         _refuse_misfits(list(jobs.values()))
+    if (base / "config.yaml").exists():
+        raise UserError(f"{base} holds a run, and its sweep's runs would be hidden in it; choose another run_dir=")
+    new = not base.exists()
     files.made(base)
     fixed = {"hydra.sweep.dir": _quoted(str(base)), "hydra.sweep.subdir": ".", "hydra.output_subdir": "null"}
     quiet = [f"{key}={value}" for key, value in fixed.items()] + ["hydra/job_logging=none", "hydra/hydra_logging=none"]
@@ -155,6 +158,10 @@ def sweep(overrides: Sequence[str], job: Job, accept: Callable[[RunConfig], None
             hydra_main(config_path=str(CONFIGS.resolve()), config_name="train", version_base="1.3")(run_job)()
     except (_JobError, SystemExit) as end:
         return int(end.args[0])
+    finally:
+        if new:
+            with suppress(OSError):  # where a job has begun it is not empty
+                base.rmdir()
     return 0
 
 

@@ -23,7 +23,8 @@ usage: rig train [group=name ...] [key=value ...]         one run
        rig train -m [group=name,name ...] [key=1,2 ...]   a run for every combination, through Hydra's multirun
 
 A part is chosen by its group; a preset chooses several, and what is typed beside it wins. Parts from elsewhere plug in
-with encoder=module:Class, likewise goals, reward and learner; a file configs/GROUP/NAME.yaml adds a name to a group.
+with encoder=module:Class, likewise goals, reward and learner; a file configs/GROUP/NAME.yaml adds a name to a group:
+it begins with `name: ENTRY`, a preset with the line `# @package _global_`.
 
   rig train task=push encoder=spatial_vae seed=3
   rig train preset=rig_push steps=40000 learner.batch=512

@@ -25,7 +25,7 @@ from rig.config_io import load_config, to_yaml
 from rig.coverage import Surveyed
 from rig.errors import UserError
 from rig.evaluate import Policy, rollouts, summarise
-from rig.log import Log
+from rig.log import Log, read_rows
 from rig.report import encoder_line, imagined_sheet, interpolated_sheet, rollout_film, table
 from rig.reuse import Lived, lived, take_encoder
 from rig.run import Schedule, Signals, StopError, keep_freed_memory, train_policy
@@ -71,6 +71,8 @@ def resume(folder: Path, config: RunConfig) -> int:
             build.need_goals(config, build.make_env(config, config.seed, "train", 1))
         if checkpoint.steps(folder):
             return _guarded(folder, config, _train_on)
+        if (folder / "evaluation.json").exists() or any(int(row["step"]) for row in read_rows(folder / "progress.csv")):
+            raise UserError(f"{folder} has results, but no checkpoints to go on from; train anew with another run_dir=")
         begun = _begin(config, folder)
         files.write(folder / "config.yaml", to_yaml(config).encode())
         return _guarded(folder, config, partial(_train_new, begun))
@@ -174,7 +176,8 @@ def _end_with_encoder(folder: Path, config: RunConfig, representation: Represent
     """What a run with steps=0 leaves: the encoder, which is saved already, its pictures, and what to do with it."""
     if representation.encoder.can_decode:
         _picture(config, representation, folder)
-    found = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
+    figures = folder / "encoder.json"
+    found = json.loads(figures.read_text(encoding="utf-8")) if figures.is_file() else {}
     print(f"{config.task.label}, {config.encoder.name} alone: {encoder_line(found, representation.encoder.latent_dim)}")
     print(f"everything about this run is in {folder}")
     if env.task.factors:

@@ -200,7 +200,8 @@ def _check_fit(config: RunConfig) -> None:
         need(f"learner={config.learner.name}")  # said before the encoder is trained
     if 0 < config.steps <= random_steps and not config.reuse.replay:  # which has no such steps
         raise UserError(
-            f"random_steps={random_steps} leaves none of steps={config.steps} to learn in; try random_steps={config.steps // 10}"
+            f"random_steps={random_steps} leaves none of steps={config.steps} to learn in; "
+            f"try steps={12 * random_steps}, or of a new run random_steps={config.steps // 10}"
         )
     if config.engine == "warp" and config.render == "gl":
         raise UserError("engine=warp draws its own pictures, got render=gl; try render=warp, or engine=c")

@@ -109,7 +109,7 @@ def _fill(base: T, data: Keys, path: str, default: RunConfig) -> T:
     changes: dict[str, Any] = {}
     for key, value in data.items():
         if key not in hints:
-            raise _unknown_key(f"{path}{key}", [f"{path}{name}" for name in hints], leaves(default))
+            raise _unknown_key(f"{path}{key}", value, [f"{path}{name}" for name in hints], leaves(default))
         old = getattr(base, key)
         if not is_dataclass(old):
             changes[key] = _convert(value, hints[key], f"{path}{key}", old)
@@ -121,10 +121,19 @@ def _fill(base: T, data: Keys, path: str, default: RunConfig) -> T:
     return replace(cast(Any, base), **changes)
 
 
-def _unknown_key(key: str, siblings: Sequence[str], every: Mapping[str, Any]) -> UserError:
-    """The error for a key that is none: its valid siblings, and the setting anywhere whose own name is most like it."""
+def _unknown_key(key: str, value: Any, siblings: Sequence[str], every: Mapping[str, Any]) -> UserError:
+    """The error for a key that is none: its valid siblings, and the one of these, or else of all, whose name is most like it."""
+    if key == "preset":
+        return UserError("a preset's file must begin with the line: # @package _global_")
     parent, _, name = key.rpartition(".")
-    like = nearest(name, {path.rpartition(".")[2] for path in every})
+    own = [path.rpartition(".")[2] for path in siblings]
+    beside = next((path for path in siblings if path.rpartition(".")[2] == nearest(name, own)), "")
+    if beside and beside not in every:  # several settings: what was typed of them
+        while isinstance(value, Mapping) and value:
+            inner, value = next(iter(cast(Keys, value).items()))
+            beside += f".{inner}"
+        return UserError(f"unknown key '{key}'; valid: {', '.join(siblings)}; try {beside}={typed(value)}")
+    like = nearest(name, own) or nearest(name, {path.rpartition(".")[2] for path in every})
     named_so = [path for path in every if path.rpartition(".")[2] == like and like != "name"]
     best = min(named_so, key=lambda path: (not path.startswith(parent), path.count(".")), default="")
     hint = f"; try {best}={typed(every[best])}" if best else ""

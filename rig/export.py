@@ -20,6 +20,7 @@ A file for stable-baselines3 holds the actor over agent coordinates; what turns 
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ def export_sb3(run: Path, out: Path) -> int:
 
     Raises UserError where stable-baselines3 is missing, the learner is not TD3 (or DDPG) with a tanh, or `out` cannot be written.
     """
-    config = load_config(run)
+    config = replace(load_config(run), device="auto")
     _, policy, loaded = load_policy(run, config, None)
     learner = policy.learner
     if not isinstance(learner, TD3):

@@ -52,13 +52,18 @@ def sync_folder(folder: Path) -> None:
 
 def write(path: Path, data: bytes) -> None:
     """Create or replace a file at one stroke: whoever looks, and whatever crashes, finds the old file or the new, on disk.
-    Its folder is made where there is none.
+    Its folder is made where there is none. What a link leads to is replaced, not the link; a device or a pipe is written to.
 
     Raises:
         UserError: the disk is full, or it cannot be written to; the old file is untouched and nothing else is left.
     """
-    beside = path.with_name(f".{path.name}.tmp")
     with explained(f"write {path}", path.parent, len(data)):
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
+        if path.is_symlink():
+            path = path.resolve()
+        beside = path.with_name(f".{path.name}.tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write_synced(beside, data)

@@ -59,7 +59,8 @@ class Log:
     def __init__(self, run: Path, step: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and only training needs it
 
-        self.writer: Any = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1 if step else 0)
+        with files.explained("write TensorBoard's curves", run, 0):
+            self.writer: Any = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1 if step else 0)
         self.csv = run / "progress.csv"
         self.rows = [row for row in read_rows(self.csv) if int(row["step"]) <= step]
         self.started = time.monotonic() - (float(self.rows[-1]["seconds"]) if self.rows else 0.0)
@@ -82,7 +83,7 @@ class Log:
             self.csv.unlink(missing_ok=True)
             return
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(self.rows[-1]))
+        writer = csv.DictWriter(text, list(dict.fromkeys(name for row in reversed(self.rows) for name in row)))
         writer.writeheader()
         writer.writerows(self.rows)
         files.write(self.csv, text.getvalue().encode())
@@ -108,7 +109,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        whole = all(row["step"].isdecimal() and None not in row.values() and None not in row for row in rows)
+        whole = all(None not in row.values() and None not in row for row in rows)
+        whole = whole and all(row["step"].isdecimal() and float(row["seconds"]) >= 0 for row in rows)
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, AttributeError):

@@ -35,7 +35,10 @@ def take_encoder(config: RunConfig, encoder: Encoder) -> None:
     Raises UserError where there is none, or its tensors have other sizes, as those for pictures of another size have.
     """
     run = Path(config.reuse.encoder)
-    size = load_config(run).task.size
+    other = load_config(run)
+    size = other.task.size
+    if encoder.observes == "state" and other.task.label != config.task.label:
+        raise UserError(f"encoder.from={run} reads states of {other.task.label}, got {config.task.label}; leave it out")
     if size != config.task.size:
         raise UserError(f"encoder.from={run} sees {size}×{size} pixels, got task.size={config.task.size}; try task.size={size}")
     load_part("encoder", encoder, load_telling(run, chunks=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -42,7 +43,10 @@ class StopError(Exception):
 
 
 class Signals:
-    """While entered, SIGINT and SIGTERM set `code` to 130 or 143, and call `also`, instead of killing; a second one kills."""
+    """While entered, SIGINT and SIGTERM set `code` to 130 or 143, and call `also`, instead of killing; a second one kills.
+
+    Outside the main thread, which alone may trap signals, they do what they did.
+    """
 
     def __init__(self, also: Callable[[], object] = lambda: None) -> None:
         self.code = 0
@@ -50,7 +54,8 @@ class Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        trapped = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        for number in trapped:
             self._before[number] = signal.signal(number, self._handle)
         return self
 

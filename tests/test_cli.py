@@ -245,7 +245,7 @@ BAD = [
     (["evaluate", "runs/one", "--episodes", "0"], "argument --episodes: expected a whole number of at least 1, got '0'"),
     (["evaluate", "runs/one", "--seed", "-1"], "argument --seed: expected"),
     (["evaluate", "runs/one", "--checkpoint", "last"], "argument --checkpoint: expected .*, got 'last'"),
-    (["evaluate", "runs/one", "--goal", "none.png"], "--goal none.png: no such file; expected a picture"),
+    (["evaluate", "runs/one", "--goal", "none.png", "task.horizon=3"], "--goal none.png: no such file; expected a picture"),
     (["evaluate", "runs/one", "--gif", "no/a.gif"], "argument --gif: cannot write 'no/a.gif': expected a file in a folder"),
     (["evaluate", "runs/one", "--json", "runs"], "argument --json: cannot write 'runs'"),
     (["imagine", "nowhere"], "run folder 'nowhere' does not exist"),

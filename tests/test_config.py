@@ -118,6 +118,9 @@ def test_out_of_range_is_refused(path: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"lerner": {"batch": 3}}, r"unknown key 'lerner'; valid: .*; try learner.batch=3$"),
+        ({"learnr": "td3"}, r"unknown key 'learnr'; valid: .*; try learner=td3$"),
+        ({"preset": "mine"}, r"a preset's file must begin with the line: # @package _global_$"),
         ({"stepz": 1}, r"unknown key 'stepz'; valid: task, .*, seed, steps, .*; try steps=12000"),
         ({"encoder__betta": 1}, r"unknown key 'encoder.betta'; valid: encoder.name, .*; try encoder.training.beta=10.0"),
         ({"encoder__training__qqqq": 1}, r"unknown key 'encoder.training.qqqq'; valid: encoder.training.steps, [^;]*$"),
@@ -144,7 +147,7 @@ def test_out_of_range_is_refused(path: str) -> None:
         ({"task__name": "gym", "task__low": [0.0, 1e9]}, r"task.low must be from .* to .*, got 1000000000.0"),
         ({"steps": -1}, r"steps must be at least 0, got -1; try steps=0"),
         ({"evaluation__probe_states": 9}, r"evaluation.probe_states must be 0 or at least 10, got 9; try .*=4000"),
-        ({"steps": 900}, r"random_steps=1000 leaves none of steps=900 to learn in; try random_steps=90"),
+        ({"steps": 900}, r"random_steps=1000 leaves none of steps=900 to learn in; try steps=12000, or of a new run random_steps=90"),
         ({"replay__capacity": 99, "num_envs": 2}, r"replay.capacity must hold .* = 100, got 99; try replay.capacity=1000"),
         ({"updates_per_step": 0.3, "num_envs": 8}, r"updates_per_step times num_envs=8 .* got 2.4; try updates_per_step=0.25$"),
         ({"updates_per_step": 0.25, "num_envs": 1}, r"updates_per_step .* at least 1, got 0.25; try updates_per_step=1$"),
@@ -227,6 +230,11 @@ class Plugged(Encoder):
 
 class Bare(Plugged):
     Config = None
+
+class Open(Plugged):
+    @dataclass(frozen=True)
+    class Config:
+        name: str
 '''
 
 
@@ -235,6 +243,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A working directory with a plug-in's module in it, and one that cannot be imported."""
     (tmp_path / "sky_plugin.py").write_text(PLUGIN)
     (tmp_path / "broken_plugin.py").write_text("import nothing_of_this_name\n")
+    (tmp_path / "wrong_plugin.py").write_text("raise ValueError('of its own')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield "sky_plugin:Plugged"
@@ -258,6 +267,7 @@ def test_a_plug_in_is_found_where_one_stands(plugin: str) -> None:
         ("encoder", "os:getcwd", "encoder=os:getcwd: 'getcwd' is no subclass of rig.encoders.base.Encoder"),
         ("encoder", ":A", "encoder=:A: module '' has no 'A'"),
         ("encoder", "sky_plugin:Bare", "encoder=sky_plugin:Bare: it needs an attribute Config"),
+        ("encoder", "sky_plugin:Open", "encoder=sky_plugin:Open: every field of its Config needs a default, and name has none"),
         ("learner", "sky_plugin:Plugged", "learner=sky_plugin:Plugged: 'Plugged' is no subclass of rig.learners.base.Learner"),
         ("reward", "sky_plugin:TABLE", "reward=sky_plugin:TABLE: 'TABLE' is no subclass of rig.rewards.base.Reward"),
         ("task", "sky_plugin:Plugged", "task=sky_plugin:Plugged: a task cannot be plugged in; valid: reach, push, .*gym"),
@@ -271,6 +281,8 @@ def test_what_is_no_plug_in_is_refused(plugin: str, group: str, name: str, messa
 def test_a_plug_in_that_fails_by_itself_shows_its_own_error(plugin: str) -> None:
     with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
         from_mapping(mapping(encoder__name="broken_plugin:A"))
+    with pytest.raises(ValueError, match="of its own"):
+        from_mapping(mapping(encoder__name="wrong_plugin:A"))
 
 
 def test_a_plug_in_that_is_no_python_is_told_where(plugin: str) -> None:

@@ -39,6 +39,20 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
+def test_links_and_pipes_stay_what_they_are(tmp_path: Path) -> None:
+    link, target, pipe = tmp_path / "link", tmp_path / "deep" / "target", tmp_path / "pipe"
+    target.parent.mkdir()
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    files.write(link, b"new")
+    assert link.is_symlink() and target.read_bytes() == b"new"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    files.write(pipe, b"sent")
+    assert os.read(reader, 9) == b"sent" and pipe.is_fifo()
+    os.close(reader)
+
+
 def test_what_is_no_lack_of_space_is_said_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UserError, match=r"^cannot write \S+: (Not a directory|File exists) \(\S+\)$"):

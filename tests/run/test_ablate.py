@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -110,6 +111,13 @@ def test_several_at_a_time_need_a_launcher(tmp_path: Path, monkeypatch: pytest.M
     said = rig("ablate", "seed=0,1", "--jobs", "2", f"run_dir={tmp_path / 'grid'}")
     assert said.line == "rig: --jobs 2 needs Hydra's launcher joblib; type pip install 'rig-rl[sweeps]'"
     assert not (tmp_path / "grid").exists()
+
+
+def test_a_grid_does_not_go_into_a_runs_folder(finished: Callable[[str], Path]) -> None:
+    before = sorted(finished("state").iterdir())
+    line = rig("ablate", *STATE, "seed=0,1", f"run_dir={finished('state')}").line
+    assert line.endswith("holds a run, and its sweep's runs would be hidden in it; choose another run_dir=")
+    assert sorted(finished("state").iterdir()) == before
 
 
 def test_a_run_whose_encoder_was_being_trained_goes_on(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from rig.choices import find
 from rig.commands import load_config
 from rig.config import RunConfig
 from rig.config_io import to_yaml
+from rig.log import read_rows
 from tests.run.runs import EVERY, STEPS, assert_same, checkpoint, copy, done, read, rig
 
 BEFORE = STEPS // EVERY * EVERY
@@ -120,6 +122,26 @@ def test_a_checkpoint_of_something_else_is_refused(run: Path, change: Callable[[
         line = rig(command, run).line
         assert words in line and line.endswith("put back the config.yaml that the run was trained with")
     assert checkpoint.load(run).step == STEPS
+
+
+def test_a_run_without_its_checkpoints_keeps_its_results(run: Path) -> None:
+    shutil.rmtree(run / "checkpoints")
+    before = {path: path.read_bytes() for path in (run / "progress.csv", run / "config.yaml")}
+    line = rig("resume", run, f"steps={STEPS + 10}").line
+    assert line == f"rig: {run} has results, but no checkpoints to go on from; train anew with another run_dir="
+    assert all(path.read_bytes() == data for path, data in before.items())
+    (run / "progress.csv").unlink()
+    assert rig("evaluate", run).line == f"rig: {run} has no checkpoints yet; go on with it by: rig resume {run}"
+
+
+def test_rows_of_another_version_are_kept_and_damaged_ones_are_one_line(run: Path) -> None:
+    log = run / "progress.csv"
+    head, *rows = log.read_text().splitlines()
+    log.write_text("\n".join([f"{head},old", *(f"{row},7" for row in rows)]) + "\n")
+    done("resume", run, f"steps={STEPS + 10}")
+    assert [row["old"] for row in read_rows(log)] == ["7"] * len(rows) + [""]
+    log.write_text("\n".join([head.replace("seconds", "hours"), *rows]) + "\n")
+    assert "progress.csv is not what a run wrote" in rig("resume", run, f"steps={STEPS + 20}").line
 
 
 def test_a_run_does_not_go_on_in_worlds_of_another_engine(run: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from rig import commands
 from rig.algorithm import RIG
 from rig.log import Bar
+from rig.run import Signals
 from tests.run.runs import EVERY, PIXELS, STATE, STEPS, Process, assert_same, checkpoint, done, newest, rig
 
 BRIEF = (*PIXELS, "encoder.training.steps=60", "encoder.width=8", "encoder.hidden=16", "steps=35")
@@ -91,6 +93,20 @@ def test_a_signal_before_there_is_anything_to_save_leaves_nothing(
     said = rig("train", *typed, f"run_dir={run}")
     assert said.code == 130
     assert_nothing(run, said.err)
+
+
+def test_a_run_in_another_thread_leaves_signals_alone() -> None:
+    before, trapped = signal.getsignal(signal.SIGINT), []
+
+    def work() -> None:
+        with Signals() as signals:
+            trapped.append(signal.getsignal(signal.SIGINT) is not before)
+            signals.check()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert trapped == [False] and signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_signal_during_the_last_evaluation_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
