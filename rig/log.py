@@ -63,7 +63,7 @@ class Log:
             self.writer: Any = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1 if step else 0)
         self.csv = run / "progress.csv"
         self.rows = [row for row in read_rows(self.csv) if int(row["step"]) <= step]
-        self.started = time.monotonic() - (float(self.rows[-1]["seconds"]) if self.rows else 0.0)
+        self.started = time.monotonic() - (float(self.rows[-1].get("seconds", 0)) if self.rows else 0.0)
         self._write_rows()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -110,7 +110,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         whole = all(None not in row.values() and None not in row for row in rows)
-        whole = whole and all(row["step"].isdecimal() and float(row["seconds"]) >= 0 for row in rows)
+        whole = whole and all(row["step"].isdecimal() and float(row.get("seconds", 0)) >= 0 for row in rows)
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, AttributeError):

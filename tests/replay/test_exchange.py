@@ -127,17 +127,17 @@ def test_where_nothing_rests_or_nothing_is_known_yet_samples_stay_as_they_are() 
     assert torch.isfinite(never(sample, seeded(0)).latent).all()
 
 
-@pytest.mark.parametrize("still", [[0], [3], [0, 1, 4, 5]])
+@pytest.mark.parametrize("still", [[0], [0, 1, 4, 5]])
 def test_coordinates_that_never_moved_make_the_parts_neither_singular_nor_random(still: list[int]) -> None:
     found = lived(0.0)
     code = found.state.clone()[..., [2, 3, 0, 1, 4, 5]]
     code[..., still] = 0.5
     fits = []
-    for _ in range(3):
+    for _ in range(2):
         exchange = Exchange(6, 2, share=1.0)
         exchange.fit(code, found.action, len(code), seeded(1))
         fits.append(exchange.parts)
-    assert torch.equal(fits[0], fits[1]) and torch.equal(fits[0], fits[2])
+    assert torch.equal(*fits)
     sample = sampled(found._replace(code=code))[0]
     changed = exchange(sample, seeded(3))
     assert torch.isfinite(changed.latent).all()

@@ -140,7 +140,7 @@ def test_rows_of_another_version_are_kept_and_damaged_ones_are_one_line(run: Pat
     log.write_text("\n".join([f"{head},old", *(f"{row},7" for row in rows)]) + "\n")
     done("resume", run, f"steps={STEPS + 10}")
     assert [row["old"] for row in read_rows(log)] == ["7"] * len(rows) + [""]
-    log.write_text("\n".join([head.replace("seconds", "hours"), *rows]) + "\n")
+    log.write_text("\n".join([head, rows[0].replace(",", ",soon,", 1)]) + "\n")
     assert "progress.csv is not what a run wrote" in rig("resume", run, f"steps={STEPS + 20}").line
 
 

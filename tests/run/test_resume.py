@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rig import commands
 from rig.envs import TASKS
 from tests.run.runs import (
     EVERY,
@@ -135,16 +136,16 @@ def test_a_run_with_compiled_updates_resumes_with_them(tmp_path: Path) -> None:
     assert not everything(other)["meta"]["compiled"]
 
 
-@needs_compiler
-def test_a_run_that_is_to_be_compiled_from_here_on_is(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    done("train", *STATE, "learner.hidden=[16]", "learner.compile=on", "steps=0", f"run_dir={run}")
-    done("resume", run, f"steps={STEPS}")
-    assert everything(run)["meta"]["compiled"], "as it was begun with, though nothing was learnt until now"
-    other = tmp_path / "other"
-    done("train", *STATE, "learner.hidden=[16]", "steps=61", f"run_dir={other}")
-    done("resume", other, f"steps={STEPS}", "learner.compile=on")
-    assert everything(other)["meta"]["compiled"], "as it was told to be now"
+def test_a_resumed_run_is_compiled_where_it_is_told_to_be_and_measured_where_nothing_was_learnt_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, asked = tmp_path / "run", []
+    monkeypatch.setattr(commands, "choose", lambda agent, setting, steps: asked.append(setting))
+    done("train", *STATE, "steps=0", f"run_dir={run}")
+    done("resume", run, "steps=35")
+    done("resume", run, "steps=40")
+    done("resume", run, "steps=45", "learner.compile=on")
+    assert asked == ["auto", "off", "on"]
 
 
 def test_worlds_that_draw_their_starts_are_evaluated_from_the_same_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
