@@ -134,9 +134,9 @@ def load(run: Path, step: int | None = None, *, chunks: bool = True) -> Loaded:
         UserError: no run folder, no valid checkpoint, none of this step, or that one is damaged.
     """
     found = _found(run)
-    if not found and (run / "config.yaml").is_file():
-        raise UserError(f"{run} has no checkpoints yet; go on with it by: rig resume {run}")
     if not found:
+        if (run / "config.yaml").is_file():
+            raise UserError(f"{run} has no checkpoints yet; go on with it by: rig resume {run}")
         raise UserError(f"{run} has no checkpoints: expected a run folder, with folders like checkpoints/000001000 in it")
     if step is not None:
         there = f"steps with a checkpoint: {', '.join(map(str, sorted(found)))}"

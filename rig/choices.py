@@ -110,8 +110,9 @@ def _plug_in(group: str, name: str) -> Any:
 def _import(group: str, name: str) -> Any:
     """The attribute that `module:attribute` names; modules are also looked for in the working directory."""
     module, _, attribute = name.partition(":")
+    missing = UserError(f"{group}={name}: module '{module}' has no '{attribute}'; expected module:Class")
     if not module or module.startswith("."):
-        raise UserError(f"{group}={name}: module '{module}' has no '{attribute}'; expected module:Class")
+        raise missing
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())  # an installed `rig` command has only its own folder there
     try:
@@ -123,5 +124,5 @@ def _import(group: str, name: str) -> Any:
     except SyntaxError as error:
         raise UserError(f"{group}={name}: {error.filename}, line {error.lineno}: {error.msg}") from error
     if not hasattr(found, attribute):
-        raise UserError(f"{group}={name}: module '{module}' has no '{attribute}'; expected module:Class")
+        raise missing
     return getattr(found, attribute)

@@ -126,17 +126,18 @@ def _unknown_key(key: str, value: Any, siblings: Sequence[str], every: Mapping[s
     if key == "preset":
         return UserError("a preset's file must begin with the line: # @package _global_")
     parent, _, name = key.rpartition(".")
-    own = [path.rpartition(".")[2] for path in siblings]
-    beside = next((path for path in siblings if path.rpartition(".")[2] == nearest(name, own)), "")
-    if beside and beside not in every:  # several settings: what was typed of them
+    own = {path.rpartition(".")[2]: path for path in siblings}
+    like = nearest(name, own) or nearest(name, {path.rpartition(".")[2] for path in every})
+    if like in own and own[like] not in every:  # several settings: what was typed of them
+        best = own[like]
         while isinstance(value, Mapping) and value:
             inner, value = next(iter(cast(Keys, value).items()))
-            beside += f".{inner}"
-        return UserError(f"unknown key '{key}'; valid: {', '.join(siblings)}; try {beside}={typed(value)}")
-    like = nearest(name, own) or nearest(name, {path.rpartition(".")[2] for path in every})
-    named_so = [path for path in every if path.rpartition(".")[2] == like and like != "name"]
-    best = min(named_so, key=lambda path: (not path.startswith(parent), path.count(".")), default="")
-    hint = f"; try {best}={typed(every[best])}" if best else ""
+            best += f".{inner}"
+    else:
+        named_so = [path for path in every if path.rpartition(".")[2] == like and like != "name"]
+        best = min(named_so, key=lambda path: (not path.startswith(parent), path.count(".")), default="")
+        value = every.get(best)
+    hint = f"; try {best}={typed(value)}" if best else ""
     return UserError(f"unknown key '{key}'; valid: {', '.join(siblings)}{hint}")
 
 

@@ -148,12 +148,11 @@ def train_reach(size: Size) -> Iterator[Row]:
     updates a step; ours compiled. SB3 has no LayerNorm and no candidates to choose an action from, so that ours has none here
     either, nor a setting for precision: ours is in bfloat16 if it is there. Eight worlds, the default, are stepped, filmed and
     encoded together, on either side. train_reach_defaults: ours with LayerNorm and candidates, as it trains by default;
-    train_reach_1: that in one world; train_reach_float32: the defaults in float32.
+    train_reach_1: that in one world.
     """
     yield training_row("train_reach", 8, size, "learner.layer_norm=false", "learner.candidates=1")
     yield training_row("train_reach_defaults", 8, size)
     yield training_row("train_reach_1", 1, size)
-    yield training_row("train_reach_float32", 8, size, "learner.precision=float32")
 
 
 def by_name(size: Size) -> Iterator[Row]:

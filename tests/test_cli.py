@@ -191,14 +191,14 @@ def test_evaluate_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, folder:
     assert main(["evaluate", folder]) == 0
     options = ["--episodes", "7", "--seed", "3", "--checkpoint", "2000", "--gif", "x.gif", "--json", "x.json"]
     assert main(["evaluate", folder, *options, "--goal", "a.png", "--goal", "b.png"]) == 0
-    for changed in (["task.distractors=4", "--seed", "0"], ["--seed", "0", "task.distractors=4"]):
-        assert main(["evaluate", folder, *changed]) == 0
+    for changed in ("task.distractors=4 --seed 0", "--seed 0 task.distractors=4", "--goal a.png task.distractors=4"):
+        assert main(["evaluate", folder, *changed.split()]) == 0
     run, config = Path(folder), commands.load_config(Path(folder))
     other = replace(config, task=replace(config.task, distractors=4))
     assert calls == [
         (run, config, 50, 0, None, [], None, None),
         (run, config, 7, 3, 2000, [Path("a.png"), Path("b.png")], Path("x.gif"), Path("x.json")),
-        *[(run, other, 50, 0, None, [], None, None)] * 2,
+        *[(run, other, 50, 0, None, goals, None, None) for goals in ([], [], [Path("a.png")])],
     ]
 
 

@@ -148,7 +148,7 @@ def test_where_steps_tell_of_fewer_directions_than_an_action_has_nothing_is_exch
     found = lived(0.0)
     code = torch.cat((found.state[..., :1], 0 * found.state[..., :1], found.state[..., 2:]), -1)
     exchange = Exchange(6, 2, share=1.0)
-    exchange.fit(code[..., [0, 1, 2, 3, 4, 5]], found.action * torch.tensor([1.0, 0.0]), len(code), seeded(1))
+    exchange.fit(code, found.action * torch.tensor([1.0, 0.0]), len(code), seeded(1))
     sample = sampled(found._replace(code=code))[0]
     assert exchange.count == 0 and exchange(sample, seeded(3)) is sample
 
