@@ -57,30 +57,6 @@ class Batch(NamedTuple):
     """f32[B], env steps from the one frame to the other: 1, or up to `n_step`."""
 
 
-class Places(NamedTuple):
-    """Where transitions lie in the replay (all i64[…, B], on its device)."""
-
-    episode: Tensor
-    """Row of the ring."""
-    step: Tensor
-    """Step inside the episode, 0 <= step < length."""
-    length: Tensor
-    """Steps that the episode has so far."""
-
-
-class Indices(NamedTuple):
-    """Which transitions a batch consists of and which goal each is given (all i64[…, B], on the replay's device)."""
-
-    episode: Tensor
-    """Row of the ring."""
-    step: Tensor
-    """Step inside the episode, 0 <= step < length."""
-    goal_episode: Tensor
-    """Row of the ring in which the goal was achieved; where none was, the transition's own."""
-    goal_step: Tensor
-    """Step whose achieved frame is the goal; -1: keep the rollout's goal; -2: imagine one."""
-
-
 class Coder(Protocol):
     """What gives observations their codes: an encoder, for those who know no more of one."""
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-from rig.types import Indices, Places
-
-KEEP = -1
-IMAGINE = -2
 
 
 @dataclass(frozen=True)
@@ -45,6 +41,7 @@ class Counts(NamedTuple):
         return slice(self.keep + self.imagined, sum(self))
 
 
+@cache
 def counts(batch: int, config: RelabelConfig) -> Counts:
     """The shares of a batch as whole numbers that add up to `batch`, rounded by largest remainder.
 
@@ -60,26 +57,19 @@ def counts(batch: int, config: RelabelConfig) -> Counts:
     return Counts(*whole)
 
 
-def relabel(
-    episode: Tensor, step: Tensor, length: Tensor, config: RelabelConfig, generator: torch.Generator, others: Places
-) -> Indices:
-    """Choose a goal for transitions `step` i64[…, B] of `episode` i64[…, B], whose episodes have `length` i64[…, B] steps so far.
+def relabel(now: Tensor, left: Tensor, count: Counts, generator: torch.Generator) -> Tensor:
+    """Where the goals lie that rows `count.achieved` of a batch are given: i64[…, future + visited].
 
-    The transitions of a batch are drawn independently, so the first `keep` of them keep their goal and the next are imagined.
-    Then come those that are given the frame after a step drawn uniformly from the transition's own to the episode's last
-    ("future", Andrychowicz et al. 2017, section 4.5), and the rest, which are given the frames after `others`, episodes and steps
-    i64[…, visited] of the whole replay ("random", ibid.).
+    Of transitions drawn independently, from observations `now` i64[…, B + visited] with `left` i64[…, B + visited] >= 1 more in
+    their episodes, whose numbers follow: B make the batch, the others say which are visited. The first goals are frames after a
+    step drawn uniformly from the transition's own to the episode's last ("future", Andrychowicz et al. 2017, section 4.5), then
+    come those after a step of the whole replay ("random", ibid.). A batch's own rows before them keep their goals, or have them
+    imagined.
     """
-    count = counts(step.shape[-1], config)
-    goal_episode, goal_step = episode.clone(), torch.empty_like(step)
-    goal_step[..., : count.keep] = KEEP
-    goal_step[..., count.imagine] = IMAGINE
     future = slice(count.achieved.start, count.achieved.start + count.future)
-    now, last = step[..., future], length[..., future]
-    chance = torch.rand(now.shape, generator=generator, device=step.device, dtype=torch.float64)
-    goal_step[..., future] = now + 1 + (chance * (last - now)).long()
-    goal_episode[..., future.stop :], goal_step[..., future.stop :] = others.episode, others.step + 1
-    return Indices(episode, step, goal_episode, goal_step)
+    soon, limit = now[..., future], left[..., future]
+    chance = torch.rand(soon.shape, generator=generator, device=now.device, dtype=torch.float64)
+    return torch.cat((soon + (chance * limit).long(), now[..., sum(count) :]), -1) + 1
 
 
 RELABELS: dict[str, type[RelabelConfig]] = {"rig": RelabelConfig}

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from rig.replay.memory import MEMORIES, prefetched
 from rig.replay.relabel import RelabelConfig, counts, relabel
-from rig.types import Places
 
 BLOCK = 512
 """Observations that are re-encoded at once, or a whole episode's where that has more."""
@@ -146,36 +145,34 @@ class Ring:
         """Draw batches of transitions uniformly and relabel them; returns them and the rows whose goals are to be imagined."""
         self._check(version)
         count = counts(batch, config)
-        episode, step, length = self._places((batches, batch), generator)
-        others = self._places((batches, count.visited), generator)
-        _, _, goal_episode, goal_step = relabel(episode, step, length, config, generator, others)
-        codes, observations = self.latent.flatten(0, 1), self.horizon + 1
-        achieved = (goal_episode * observations + goal_step)[:, count.achieved]
-        goal = _rows(self.goal, episode)
+        row, step, left = self._transitions((batches, batch + count.visited), generator)
+        now = row * (self.horizon + 1) + step  # observations numbered through, so that an episode's next one is one more
+        achieved = relabel(now, left, count, generator)
+        row, now, left = row[:, :batch], now[:, :batch], left[:, :batch]
+        codes, after = self.latent.flatten(0, 1), torch.arange(n_step + 1, device=now.device)[:, None, None]
+        goal = _rows(self.goal, row)
         goal[:, count.achieved] = _rows(codes, achieved)
-        action = _rows(self.action.flatten(0, 1), episode * self.horizon + step)
-        steps, now = (length - step).clamp(max=n_step), episode * observations + step
-        after = [now + steps.clamp(max=n) for n in range(1, n_step + 1)]
-        reached = torch.stack([_rows(codes, each) for each in after], 2)
-        states = self._states(after, achieved, count.achieved) if "state" in self.arrays else None
-        return Sample(_rows(codes, now), goal, action, reached, steps.float(), states), count.imagine
+        action = _rows(self.action.flatten(0, 1), now - row)  # an episode has one action less
+        places = now + after.minimum(left)  # [n_step + 1, U, B]
+        latent, reached = _rows(codes, places).split((1, n_step))
+        states = self._states(places[1:], achieved, count.achieved) if "state" in self.arrays else None
+        steps = left.clamp(max=n_step).float()
+        return Sample(latent[0], goal, action, reached.movedim(0, 2), steps, states), count.imagine
 
-    def _places(self, shape: tuple[int, int], generator: torch.Generator) -> Places:
-        """Transitions drawn uniformly out of all, those of open episodes too."""
-        index = torch.randint(len(self), shape, generator=generator, device=self.latent.device)
-        recent, step_open = index - self.closed * self.horizon, max(1, self.step)
-        is_open = recent >= 0
-        offset = torch.where(is_open, self.closed + recent // step_open, index // self.horizon)
-        step = torch.where(is_open, recent % step_open, index % self.horizon)
-        length = torch.where(is_open, step_open, self.horizon)
-        return Places((self.oldest + offset) % self.rows, step, length)
+    def _transitions(self, shape: tuple[int, int], generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Transitions drawn uniformly, of open episodes too: rows, steps, and their episodes' steps from there on, >= 1; i64."""
+        before = self.closed * self.horizon  # in closed episodes, which lie before the open ones, round the ring
+        number = torch.randint(-before, len(self) - before, shape, generator=generator, device=self.latent.device)
+        length = torch.where(number < 0, self.horizon, self.step)
+        step = number % length
+        return (self.open_row + number // length) % self.rows, step, length - step
 
-    def _states(self, after: Sequence[Tensor], achieved: Tensor, future: slice) -> tuple[Tensor, Tensor]:
-        """See Sample: of places i64[U, B] in the ring, and of goals at places i64[U, F], which stand at `future` of a batch."""
+    def _states(self, after: Tensor, achieved: Tensor, where: slice) -> tuple[Tensor, Tensor]:
+        """See Sample: of places i64[n_step, U, B] and of achieved goals at places i64[U, G], rows `where` of a batch."""
         states = self.state.flatten(0, 1)
-        reached = torch.stack([_rows(states, each) for each in after], 2)
+        reached = _rows(states, after).movedim(0, 2)
         goal = torch.full_like(reached[:, :, 0], torch.nan)
-        goal[:, future] = _rows(states, achieved)
+        goal[:, where] = _rows(states, achieved)
         return reached, goal
 
     def refresh(self, encode: Callable[[Tensor], Tensor], version: int) -> None:
@@ -264,5 +261,5 @@ class Ring:
 
 
 def _rows(table: Tensor, index: Tensor) -> Tensor:
-    """Rows f32[U, B, …] of a table at i64[U, B]; by far faster than indexing it with two."""
+    """Rows f32[…, D] of a table at i64[…]; by far faster than indexing it with two."""
     return table.index_select(0, index.flatten()).unflatten(0, index.shape)

@@ -7,11 +7,7 @@ import random
 import pytest
 import torch
 
-from rig.replay.relabel import IMAGINE, KEEP, RELABELS, RelabelConfig, counts, relabel
-from rig.types import Places
-
-NOWHERE = torch.empty(0, dtype=torch.int64)
-NONE = Places(NOWHERE, NOWHERE, NOWHERE)
+from rig.replay.relabel import RELABELS, Counts, RelabelConfig, counts, relabel
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -58,24 +54,25 @@ def test_shares_that_are_none_are_refused(shares: tuple[float, float, float]) ->
         counts(10, RelabelConfig("rig", *shares))
 
 
-def test_rows_are_kept_then_imagined_then_future_then_visited() -> None:
-    step, length = torch.arange(100) % 5, torch.full((100,), 5)
-    episode = torch.arange(100) // 5
-    others = Places(torch.arange(10) + 1000, torch.arange(10) % 5, torch.full((10,), 5))
-    found = relabel(episode, step, length, RelabelConfig("rig", 0.2, 0.5, 0.2, 0.1), seeded(0), others)
-    assert torch.equal(found.episode, episode) and torch.equal(found.step, step)
-    assert found.goal_step[:20].unique().tolist() == [KEEP]
-    assert found.goal_step[20:70].unique().tolist() == [IMAGINE]
-    assert bool((found.goal_step[70:90] > step[70:90]).all()) and bool((found.goal_step[70:90] <= 5).all())
-    assert torch.equal(found.goal_episode[:90], episode[:90]) and torch.equal(found.goal_episode[90:], others.episode)
-    assert torch.equal(found.goal_step[90:], others.step + 1)
+def test_goals_of_a_batch_are_future_ones_then_visited_ones() -> None:
+    step, visited = torch.arange(100) % 5, torch.arange(10) * 7 + 1000
+    now, left = torch.cat((torch.arange(100) // 5 * 6 + step, visited)), torch.cat((5 - step, torch.ones(10, dtype=torch.int64)))
+    count = counts(100, RelabelConfig("rig", 0.2, 0.5, 0.2, 0.1))
+    found = relabel(now, left, count, seeded(0))
+    assert len(found) == 30 and torch.equal(found[20:], visited + 1)
+    own = slice(70, 90)
+    assert bool((found[:20] > now[own]).all()) and bool((found[:20] <= now[own] + left[own]).all())
+
+
+def future(now: torch.Tensor, left: torch.Tensor, seed: int) -> torch.Tensor:
+    """Future goals of all of these."""
+    return relabel(now, left, Counts(0, 0, len(now), 0), seeded(seed))
 
 
 def test_future_goals_are_uniform_from_the_very_next_frame_to_the_last() -> None:
     rows, length = 30_000, 6
     for now in range(length):
-        step = torch.full((rows,), now)
-        found = relabel(step, step, torch.full((rows,), length), RelabelConfig("rig", 0, 0, 1), seeded(now), NONE).goal_step
+        found = future(torch.full((rows,), now), torch.full((rows,), length - now), now)
         seen = torch.bincount(found, minlength=length + 1)
         assert seen[: now + 1].sum() == 0 and len(seen) == length + 1
         share = seen[now + 1 :] / rows
@@ -85,14 +82,12 @@ def test_future_goals_are_uniform_from_the_very_next_frame_to_the_last() -> None
 def test_episodes_of_different_lengths_keep_to_their_own() -> None:
     length = torch.randint(1, 9, (5000,), generator=seeded(0))
     step = (torch.rand(5000, generator=seeded(1)) * length).long()
-    found = relabel(step, step, length, RelabelConfig("rig", 0, 0, 1), seeded(2), NONE).goal_step
+    found = future(step, length - step, 2)
     assert bool((found > step).all()) and bool((found <= length).all())
     assert bool((found == length).any()) and bool((found == step + 1).any())
 
 
 def test_the_choice_is_the_generators() -> None:
-    step, length = torch.zeros(50, dtype=torch.int64), torch.full((50,), 40)
-    first, second, third = (
-        relabel(step, step, length, RelabelConfig("rig", 0, 0, 1), seeded(seed), NONE).goal_step for seed in (0, 0, 1)
-    )
+    now, left = torch.zeros(50, dtype=torch.int64), torch.full((50,), 40)
+    first, second, third = (future(now, left, seed) for seed in (0, 0, 1))
     assert torch.equal(first, second) and not torch.equal(first, third)
