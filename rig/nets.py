@@ -160,49 +160,56 @@ class Adam(nn.ModuleList):
 
     BETAS, EPSILON = (0.9, 0.999), 1e-8
     step_size: Tensor
-    """f32[], the next step's learning rate over 1 - β1^t. The step before leaves it and `scale` behind: compiled code would work
-    them out anew for every few parameters, which took a third of its time outside the matrix products."""
+    """f32[together], the next steps' learning rate over 1 - β1^t, worked out by `prepare`. The steps before leave it and `scale`
+    behind: compiled code would work them out anew for every few parameters, a tenth of an update."""
     scale: Tensor
-    """f32[], the next step's 1 / sqrt(1 - β2^t)."""
+    """f32[together], the next steps' 1 / sqrt(1 - β2^t)."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, anneal: int = 0) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, anneal: int = 0, together: int = 1) -> None:
         self.trained: list[Tensor] = list(parameters)
         self.learning_rate, self.anneal = learning_rate, anneal
         super().__init__([Moments(parameter) for parameter in self.trained])
         for name in ("step_size", "scale"):
-            self.register_buffer(name, torch.zeros((), device=self.trained[0].device), persistent=False)
+            self.register_buffer(name, torch.zeros(together, device=self.trained[0].device), persistent=False)
         self.register_load_state_dict_post_hook(_loaded)
         self.prepare()
 
-    def minimise(self, loss: Tensor) -> None:
-        """One step down the gradient of a loss f32[]."""
-        self.step(torch.autograd.grad(loss, self.trained))
+    def minimise(self, loss: Tensor, nth: int | None = None) -> None:
+        """One step down the gradient of a loss f32[].
+
+        Where a compiled graph has up to `together` of them, `nth` says which this is, 0 for the first, and `prepare` is left to
+        be called after the last.
+        """
+        self.step(torch.autograd.grad(loss, self.trained), nth or 0)
+        if nth is None:
+            self.prepare()
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor]) -> None:
+    def step(self, gradients: Sequence[Tensor], nth: int) -> None:
         """One step down these gradients, one a parameter: PyTorch's fused one, or plain operations for the compiler to fuse."""
         moments: list[Any] = list(self)
         means, squares = [m.exp_avg for m in moments], [m.exp_avg_sq for m in moments]
         if torch.compiler.is_compiling():
+            step_size, scale = self.step_size[nth], self.scale[nth]
             for moment, mean, square, parameter, gradient in zip(moments, means, squares, self.trained, gradients, strict=True):
                 moment.step.add_(1)
                 mean.lerp_(gradient, 1 - self.BETAS[0])
                 square.mul_(self.BETAS[1]).addcmul_(gradient, gradient, value=1 - self.BETAS[1])
-                parameter.sub_(self.step_size * (mean / (square.sqrt() * self.scale + self.EPSILON)))
+                parameter.sub_(step_size * (mean / (square.sqrt() * scale + self.EPSILON)))
         else:
-            rate = self._rate().float() if self.anneal else self.learning_rate
+            rate = self._rate(self._steps.double()).float() if self.anneal else self.learning_rate
             adam(
                 self.trained, list(gradients), means, squares, [], [m.step for m in moments], fused=True, amsgrad=False,
                 beta1=self.BETAS[0], beta2=self.BETAS[1], lr=rate, weight_decay=0.0, eps=self.EPSILON, maximize=False,
             )  # fmt: skip
-        self.prepare()
 
     @torch.no_grad()
     def prepare(self) -> None:
-        """Work out what the next step needs of the number of steps."""
-        steps = self._steps.double() + 1  # rounded once, at the end: compiled code and this give the same bits
-        first, second = (-torch.expm1(steps * math.log(beta)) for beta in self.BETAS)
-        self.step_size.copy_(self._rate() / first)
+        """Work out what the next steps need of the number of steps."""
+        taken = self._steps.double() + torch.arange(len(self.scale), device=self.scale.device)
+        # rounded once, at the end: compiled code and this give the same bits
+        first, second = (-torch.expm1((taken + 1) * math.log(beta)) for beta in self.BETAS)
+        self.step_size.copy_(self._rate(taken) / first)
         self.scale.copy_(second.rsqrt())
 
     @property
@@ -210,11 +217,11 @@ class Adam(nn.ModuleList):
         moment: Any = self[0]
         return moment.step
 
-    def _rate(self) -> Any:
-        """The next step's learning rate: a number, or f64[] where it falls."""
+    def _rate(self, taken: Tensor) -> Any:
+        """The learning rate after so many steps f64[…]: a number, or f64[…] where it falls."""
         if not self.anneal:
             return self.learning_rate
-        return self.learning_rate * (1 - 0.9 * (self._steps.double() / self.anneal).clamp(max=1))
+        return self.learning_rate * (1 - 0.9 * (taken / self.anneal).clamp(max=1))
 
 
 def _loaded(optimiser: Any, keys: Any) -> None:

@@ -34,16 +34,16 @@ class Slope(Learner):
 
     steps = ("slope_step",)
 
-    def __init__(self) -> None:
+    def __init__(self, rate: float = 0.1) -> None:
         super().__init__()
-        self.config = "slope"
+        self.config, self.rate = "slope", rate
         self.weight = torch.nn.Parameter(torch.zeros(()))
 
     def slope_step(self, latent: Tensor) -> dict[str, Tensor]:
         loss = (self.weight - latent).square().mean()
         (gradient,) = torch.autograd.grad(loss, self.weight)
         with torch.no_grad():
-            self.weight.sub_(0.1 * gradient)
+            self.weight.sub_(self.rate * gradient)
         return {"loss": loss.detach()}
 
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -111,6 +111,18 @@ def test_compiled_updates_are_the_same(name: str, device: str) -> None:
 
 
 @needs_compiler
+def test_compiled_learners_of_one_kind_keep_apart() -> None:
+    """Taking turns, each steps at its own rate, and to its own weight."""
+    slow, fast = Slope(0.1), Slope(0.25)
+    for learner in (slow, fast):
+        learner.compile_steps(True)
+    for _ in range(2):
+        for learner in (slow, fast):
+            learner.slope_step(torch.ones(2))
+    assert slow.weight.item() == pytest.approx(1 - 0.8**2) and fast.weight.item() == pytest.approx(1 - 0.5**2)
+
+
+@needs_compiler
 def test_on_compiles_and_off_does_not(cache: Path) -> None:
     agent = make(learner=Slope())
     choose(agent, "off", STEPS)
@@ -172,7 +184,7 @@ def test_what_cannot_be_compiled_is_said(
 @pytest.mark.parametrize("anneal", [0, 7000])
 def test_what_an_optimiser_works_out_for_its_next_step_is_the_same_to_the_bit_compiled(anneal: int) -> None:
     """So that a resumed run, for which it is worked out as written, goes on like one that never stopped."""
-    adam = Adam([torch.nn.Parameter(torch.zeros(2))], 1e-3, anneal)
+    adam = Adam([torch.nn.Parameter(torch.zeros(2))], 1e-3, anneal, together=2)
     prepare = torch.compile(adam.prepare, fullgraph=True)
     for taken in (*range(2000), *range(2000, 20_000, 9)):
         adam._steps.fill_(taken)

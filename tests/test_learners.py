@@ -186,11 +186,11 @@ def watch_steps(optimiser: Adam, note: Callable[[], None]) -> None:
     """Call `note` before each step, with the gradients that it is given in the parameters' `grad`."""
     step = optimiser.step
 
-    def watched(gradients: Sequence[Tensor]) -> None:
+    def watched(gradients: Sequence[Tensor], nth: int) -> None:
         for parameter, gradient in zip(optimiser.trained, gradients, strict=True):
             parameter.grad = gradient
         note()
-        step(gradients)
+        step(gradients, nth)
 
     optimiser.step = watched
 

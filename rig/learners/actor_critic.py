@@ -24,7 +24,7 @@ class ActorCritic(Learner, ABC):
 
     def __init__(
         self, config: Any, latent_dim: int, action_dim: int, generator: torch.Generator, trunk: TrunkMaker | None, *,
-        actor_outputs: int, critics: int, actor_anneal: int,
+        actor_outputs: int, critics: int, actor_anneal: int, together: int = 1,
     ) -> None:  # fmt: skip
         super().__init__()
         self.config = config
@@ -36,7 +36,7 @@ class ActorCritic(Learner, ABC):
         self.critics = Ensemble(critics, sizes, layer_norm=config.layer_norm, generator=generator)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, actor_anneal)
-        self.critic_optimiser = Adam(self.judging(self.critics), config.learning_rate, config.anneal)
+        self.critic_optimiser = Adam(self.judging(self.critics), config.learning_rate, config.anneal, together)
         self.updates = 0
 
     def critic_outputs(self, batch: Batch) -> Tensor:

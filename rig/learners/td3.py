@@ -61,6 +61,7 @@ class TD3(ActorCritic):
         super().__init__(
             config, latent_dim, action_dim, generator, trunk,
             actor_outputs=action_dim, critics=config.critics, actor_anneal=-(-config.anneal // config.actor_every),
+            together=config.actor_every,
         )  # fmt: skip
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.candidates = Candidates(config.candidates, action_dim)
@@ -109,11 +110,11 @@ class TD3(ActorCritic):
         loss = -self.values.value(self.critics(torch.cat((policy_input, action), 1), members=1)).mean()
         return loss if self.config.action == "tanh" else inverted(loss, action, output)
 
-    def critic_step(self, batch: Batch, target: Tensor) -> dict[str, Tensor]:
-        """One step of the critics."""
+    def critic_step(self, batch: Batch, target: Tensor, nth: int) -> dict[str, Tensor]:
+        """One step of the critics, the `nth` of a round."""
         with mixed_precision(self.config.precision, batch.latent.device):
             loss, value = self.critic_loss(batch, target)
-        self.critic_optimiser.minimise(loss)
+        self.critic_optimiser.minimise(loss, nth)
         return {"critic_loss": loss.detach(), "value": value.detach().mean()}
 
     def actor_step(self, batch: Batch) -> dict[str, Tensor]:
@@ -132,13 +133,15 @@ class TD3(ActorCritic):
         step of the critics, and is asked anew.
         """
         metrics: dict[str, Tensor] = {}
-        pairs = list(zip(batches, noises, strict=True))
+        nth, pairs = 0, list(zip(batches, noises, strict=True))
         for group in [pairs] if self.trunk is None else [[pair] for pair in pairs]:
             joined = Batch(*(torch.cat(parts) for parts in zip(*(batch for batch, _ in group), strict=True)))
             with mixed_precision(self.config.precision, joined.latent.device):
                 target = self.target(joined, torch.cat([noise for _, noise in group]))
             for (batch, _), its in zip(group, target.split([len(noise) for _, noise in group]), strict=True):
-                metrics = self.critic_step(batch, its)
+                metrics = self.critic_step(batch, its, nth)
+                nth += 1
+        self.critic_optimiser.prepare()
         return metrics | self.actor_step(batches[-1]) if actor else metrics
 
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
