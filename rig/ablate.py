@@ -81,7 +81,8 @@ def ablate(overrides: Sequence[str], jobs: int = 1) -> int:
         finally:
             _clear(stop)
     lines = Path(folder) / LINES
-    runs = sorted({line.partition(":")[0] for line in lines.read_text().splitlines()}) if lines.is_file() else []
+    said = lines.read_text().splitlines() if lines.is_file() else []
+    runs = sorted({line.partition(":")[0] for line in said} | wanted.keys())
     failed = [run for run in runs if state_of(Path(folder) / run, wanted.get(run)) != "complete"]
     if failed:
         print(f"{len(runs) - len(failed)} of {len(runs)} runs are complete, not {', '.join(failed)}; the same command goes on")

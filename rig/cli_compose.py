@@ -200,7 +200,7 @@ def _search_path() -> list[str]:
 
 
 def _parse(overrides: Sequence[str], loader: ConfigLoader | None) -> list[Override]:
-    """Overrides as Hydra reads them. Raises UserError where one has not the form key=value."""
+    """Overrides as Hydra reads them, of each key the last word. Raises UserError where one has not the form key=value."""
     for text in overrides:
         refuse_targets({text: None})
         if text.startswith("-"):
@@ -214,7 +214,8 @@ def _parse(overrides: Sequence[str], loader: ConfigLoader | None) -> list[Overri
         if text in (f"{alias}=" for alias in ALIASES):  # of a shell's variable that is not set
             raise UserError(f"'{text}' names no run; leave it out, or try {text}runs/RUN")
     named = [f"{ALIASES.get(_key(text), _key(text))}={text.partition('=')[2]}" for text in overrides]
-    return [_parse_one(text, OverridesParser.create(config_loader=loader)) for text in named]
+    parsed = [_parse_one(text, OverridesParser.create(config_loader=loader)) for text in named]
+    return list({item.key_or_group: item for item in parsed}.values())
 
 
 def _parse_one(text: str, parser: OverridesParser) -> Override:
@@ -227,10 +228,11 @@ def _parse_one(text: str, parser: OverridesParser) -> Override:
 
 
 def _lines(parsed: Sequence[Override], loader: ConfigLoader) -> list[str]:
-    """Overrides as Hydra is to be given them: groups checked; keys forced in, since `from_mapping` is the one judge of keys."""
+    """Overrides as Hydra tells them to a job: groups checked; keys forced in, since `from_mapping` is the one judge of keys."""
     lines: list[str] = []
     for item in parsed:
-        key, text = item.key_or_group, item.get_value_string()
+        key = item.key_or_group
+        text = item.get_value_string() if item.is_sweep_override() else item.get_value_element_as_str()
         if item.package is not None:
             raise UserError(f"'{item.input_line}': a part cannot be placed elsewhere with @; expected {key}=name")
         if key not in (*GROUPS, "preset"):

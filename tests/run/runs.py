@@ -92,14 +92,20 @@ class Process:
     def __init__(self, log: Path, *arguments: str | Path) -> None:
         self.log = log
         command = [sys.executable, "-m", "rig", *map(str, arguments)]
-        with log.open("w") as stream:
+        self.said = log.with_name(f"{log.name}.out")
+        with log.open("w") as stream, self.said.open("w") as said:
             environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-            self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stream, env=environment)
+            self.process = subprocess.Popen(command, stdout=said, stderr=stream, env=environment)
 
     @property
     def err(self) -> str:
         """What it has said on stderr so far."""
         return self.log.read_text()
+
+    @property
+    def out(self) -> str:
+        """What it has said on stdout so far."""
+        return self.said.read_text()
 
     def end(self, number: int, when: Callable[[], bool]) -> int:
         """Send it a signal once `when` holds; returns its exit code. Fails where it ends before."""

@@ -52,7 +52,7 @@ def test_a_grid_goes_on_where_it_was_and_past_what_fails(tmp_path: Path) -> None
 
 def test_grids_of_one_run_share_a_folder(tmp_path: Path) -> None:
     for seed in ("0", "1"):
-        said = rig("ablate", *STATE, f"seed={seed}", f"run_dir={tmp_path / 'grid'}", "steps=0")
+        said = rig("ablate", *STATE, f"seed={seed}", f"run_dir={tmp_path / 'grid'}", "steps=0", "learner.hidden=[8, 8]")
         assert said.code == 0 and said.out.splitlines()[-1].startswith(f"all {int(seed) + 1} runs are complete")
 
 
@@ -154,5 +154,6 @@ def test_a_grid_told_to_stop_lets_its_trainings_save_first(tmp_path: Path, numbe
     assert all(newest(run) > 0 for run in runs[:jobs]), "what was learnt since the last checkpoint is kept"
     assert jobs == 2 or not runs[1].exists(), "no other run begins"
     assert process.err == "" and not (tmp_path / "grid" / "stop").exists()
+    assert process.out.splitlines()[-1] == "0 of 2 runs are complete, not seed=0, seed=1; the same command goes on"
     done("ablate", *grid[1:-2], f"steps={max(STEPS, *map(newest, runs)) + 2}")
     assert [state_of(run) for run in runs] == ["complete", "complete"]
