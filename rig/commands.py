@@ -280,15 +280,7 @@ def evaluate_run(
     if out is not None:
         files.write(out, json.dumps(summary, indent=1).encode())
     print(table(summary))
-    tell_untrained(folder, config, loaded.step)
     return 0
-
-
-def tell_untrained(folder: Path, config: RunConfig, step: int) -> None:
-    """Warn of a policy of step 0, such as a run of steps=0 has."""
-    if not step:
-        hint = "" if config.steps else f"; train a policy by: rig resume {folder} steps=12000"
-        print(f"rig: the policy of {folder} at step 0 is untrained{hint}", file=sys.stderr)
 
 
 def load_policy(folder: Path, config: RunConfig, step: int | None) -> tuple[Representation, Policy, checkpoint.Loaded]:

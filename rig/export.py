@@ -28,7 +28,7 @@ import numpy as np
 from torch import Tensor
 
 from rig import files
-from rig.commands import load_config, load_policy, tell_untrained
+from rig.commands import load_config, load_policy
 from rig.errors import UserError
 from rig.learners import TD3
 from rig.learners.sb3 import make_td3, need
@@ -64,7 +64,6 @@ def export_sb3(run: Path, out: Path) -> int:
     model.save(file)
     files.write(out, file.getvalue())
     print(f"policy after {loaded.step} env steps, for stable_baselines3.TD3.load: {out}")
-    tell_untrained(run, config, loaded.step)
     if learner.config.candidates > 1:
         print(
             f"it acts by the actor alone, where this run's critics choose among {learner.config.candidates} actions "

@@ -104,13 +104,10 @@ def test_an_encoder_that_was_trained_alone_is_the_beginning_of_a_run(
 ) -> None:
     run = tmp_path / "run"
     said = done("train", *KINDS[kind], "steps=0", f"run_dir={run}")
-    hint = f"train a policy by: rig resume {run} steps=12000"
-    assert hint in said.out
+    assert f"train a policy by: rig resume {run} steps=12000" in said.out
     pictures = {"imagined_goals.png", "interpolations.png"}
     left = {path.name for path in run.iterdir()}
     assert (left & pictures == pictures) == (kind == "pixels") and "evaluation.json" not in left
-    untrained = rig("evaluate", run, "--episodes", "1")
-    assert untrained.code == 0 and untrained.err == f"rig: the policy of {run} at step 0 is untrained; {hint}\n"
     again = done("resume", run)
     assert again.out == said.out and {path.name for path in run.iterdir()} == left
     done("resume", run, f"steps={STEPS}")
