@@ -21,6 +21,8 @@ PROMISED = {
     "final_distance_mean", "latent_distance_mean", "latent_true_spearman", "factors", "per_episode",
 }  # fmt: skip
 SIZE = 48
+SHOWN = 80
+"""Milliseconds for which a film shows a frame."""
 
 
 def evaluated(run: Path, out: Path, *arguments: str | Path) -> dict[str, Any]:
@@ -67,11 +69,12 @@ def test_the_table_says_what_the_json_says(finished: Callable[[str], Path], tmp_
 
 
 def film_of(path: Path) -> list[np.ndarray]:
+    """Frames as they are shown: equal ones in a row are stored as one that stays for longer."""
     with Image.open(path) as film:
         frames = []
         for index in range(getattr(film, "n_frames", 1)):
             film.seek(index)
-            frames.append(np.asarray(film.convert("RGB")))
+            frames += [np.asarray(film.convert("RGB"))] * (film.info["duration"] // SHOWN)
     return frames
 
 
