@@ -200,7 +200,7 @@ def _search_path() -> list[str]:
 
 
 def _parse(overrides: Sequence[str], loader: ConfigLoader | None) -> list[Override]:
-    """Overrides as Hydra reads them, of each key the last word. Raises UserError where one has not the form key=value."""
+    """Overrides as Hydra reads them. Raises UserError where one has not the form key=value."""
     for text in overrides:
         refuse_targets({text: None})
         if text.startswith("-"):
@@ -214,8 +214,7 @@ def _parse(overrides: Sequence[str], loader: ConfigLoader | None) -> list[Overri
         if text in (f"{alias}=" for alias in ALIASES):  # of a shell's variable that is not set
             raise UserError(f"'{text}' names no run; leave it out, or try {text}runs/RUN")
     named = [f"{ALIASES.get(_key(text), _key(text))}={text.partition('=')[2]}" for text in overrides]
-    parsed = [_parse_one(text, OverridesParser.create(config_loader=loader)) for text in named]
-    return list({item.key_or_group: item for item in parsed}.values())
+    return [_parse_one(text, OverridesParser.create(config_loader=loader)) for text in named]
 
 
 def _parse_one(text: str, parser: OverridesParser) -> Override:
@@ -228,8 +227,8 @@ def _parse_one(text: str, parser: OverridesParser) -> Override:
 
 
 def _lines(parsed: Sequence[Override], loader: ConfigLoader) -> list[str]:
-    """Overrides as Hydra tells them to a job: groups checked; keys forced in, since `from_mapping` is the one judge of keys."""
-    lines: list[str] = []
+    """Overrides as Hydra tells them to a job, each key once: groups checked; forced in, since `from_mapping` judges all keys."""
+    lines: dict[str, str] = {}
     for item in parsed:
         key = item.key_or_group
         text = item.get_value_string() if item.is_sweep_override() else item.get_value_element_as_str()
@@ -238,11 +237,13 @@ def _lines(parsed: Sequence[Override], loader: ConfigLoader) -> list[str]:
         if key not in (*GROUPS, "preset"):
             if key.removesuffix(".name") in GROUPS:
                 raise UserError(f"'{item.input_line}': choose the {key[:-5]} by its group; try {key[:-5]}={text}")
-            lines.append(f"++{key}={text}")
-        elif key != "preset" or text not in ("none", "null", ""):
+            lines[key] = f"++{key}={text}"
+        elif key == "preset" and text in ("none", "null", ""):
+            lines.pop(key, None)
+        else:
             _check_names(item, loader)
-            lines.append(f"{key}={text}")
-    return lines
+            lines[key] = f"{key}={text}"
+    return list(lines.values())
 
 
 def _check_names(item: Override, loader: ConfigLoader) -> None:
@@ -289,13 +290,13 @@ def _combinations(items: Sequence[Override], lines: Sequence[str]) -> list[list[
     """The lines of every job of a sweep; None where a sweep is over an interval, which only the sweeper can draw from."""
     if any(item.is_sweep_override() and not item.is_discrete_sweep() for item in items):
         return None
-    keyed = {item.key_or_group: item for item in items if item.is_sweep_override()}
+    keyed = {item.key_or_group: item for item in items}  # its last word, as in `lines`
     axes: list[list[str]] = []
     for line in lines:
-        item = keyed.get(_key(line))
+        item = keyed[_key(line)]
         start = line.partition("=")[0]
         try:
-            axes.append([f"{start}={value}" for value in item.sweep_string_iterator()] if item else [line])
+            axes.append([f"{start}={value}" for value in item.sweep_string_iterator()] if item.is_sweep_override() else [line])
         except ValueError as error:  # of range(0,3,0)
             raise UserError(f"'{line.lstrip('+')}': {error}; try {start.lstrip('+')}=0,1,2") from error
     return [list(combination) for combination in itertools.product(*axes)]

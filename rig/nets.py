@@ -161,7 +161,7 @@ class Adam(nn.ModuleList):
     BETAS, EPSILON = (0.9, 0.999), 1e-8
     step_size: Tensor
     """f32[together], the next steps' learning rate over 1 - β1^t, worked out by `prepare`. The steps before leave it and `scale`
-    behind: compiled code would work them out anew for every few parameters, a tenth of an update."""
+    behind: compiled code would work them out anew for every few parameters."""
     scale: Tensor
     """f32[together], the next steps' 1 / sqrt(1 - β2^t)."""
 

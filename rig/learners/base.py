@@ -142,12 +142,12 @@ def compiled(step: MethodType, device: torch.device) -> Step:
     own = FunctionType(shared.__code__.replace(), shared.__globals__, shared.__name__, shared.__defaults__, shared.__closure__)
     options: dict[str, Any] = {"guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe}
     options |= {"triton.cudagraphs": True} if device.type == "cuda" else {"size_asserts": False}
-    captured = torch.compile(MethodType(own, step.__self__), fullgraph=True, dynamic=False, options=options)
+    graph = torch.compile(MethodType(own, step.__self__), fullgraph=True, dynamic=False, options=options)
     if device.type != "cuda":
-        return captured
+        return graph
 
     def replay(*tensors: Any) -> dict[str, Tensor]:
         torch.compiler.cudagraph_mark_step_begin()
-        return {name: value.clone() for name, value in captured(*tensors).items()}  # the next replay overwrites them
+        return {name: value.clone() for name, value in graph(*tensors).items()}  # the next replay overwrites them
 
     return replay

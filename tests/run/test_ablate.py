@@ -93,6 +93,7 @@ def test_a_cluster_that_is_not_there_is_said_before_anything_is_made(tmp_path: P
         (["run_dir=/dev/null/x"], "rig: cannot make run folder /dev/null/x: Not a directory; choose another run_dir="),
         (["--jobs", "0"], "rig: argument --jobs: expected a whole number of at least 1, got '0'"),
         (["encoder=oracle,beta"], "rig: unknown encoder 'beta'"),
+        (["encoder=beta", "encoder=oracle"], "rig: unknown encoder 'beta'"),
         (["goals=gaussian,dataset"], "rig: goals=dataset needs a folder of pictures"),
         (["encoder=oracle,pixels"], "rig: frame=slow with encoder=pixels: "),
         (["encoder=pixels", "frame=identity", "goals=replayed", "learner=td3,sb3_td3"], "rig: encoder=pixels has convolutions"),
