@@ -30,7 +30,7 @@ demo: $(STAMP)  ## train an agent on Reach from pixels, and look at what it does
 	echo "  $(BIN)/tensorboard --logdir $${run}tensorboard"
 
 test: $(STAMP)  ## the tests (minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # Its packages want other versions than .venv has, so they get an environment of their own.
 test-extras:  ## the tests against other people's packages, in .venv-robotics (minutes)

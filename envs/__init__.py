@@ -45,19 +45,22 @@ def make_batch(
     look: Look = PLAIN,
     engine: str = "auto",
     arrays: Any = np,
+    seen: bool = True,
 ) -> BatchEnv:
     """N worlds of a named task, at its start; frames are `size` x `size` pixels, through the task's camera unless `look` says.
 
     `render` is warp (MuJoCo Warp), gl (OpenGL) or none (black frames at no cost, where only states are looked at); `engine` is
     one of `ENGINES`. `arrays`, numpy or torch, is what worlds stepped by MuJoCo Warp take and give (see `WarpBatch`); those of
-    the C engine keep to numpy. Raises ValueError for an unknown task, renderer, camera or engine, a number below 1, gl with
-    engine=warp, and where `render=gl` finds no OpenGL.
+    the C engine keep to numpy. Where frames are not to be `seen`, Warp draws none: they are black, whatever steps the worlds.
+    Raises ValueError for an unknown task, renderer, camera or engine, a number below 1, gl with engine=warp, and where
+    `render=gl` finds no OpenGL.
     """
     if task not in TASKS:
         raise ValueError(f"unknown task {task!r}: expected one of {', '.join(TASKS)}")
     if engine not in ENGINES:
         raise ValueError(f"unknown engine {engine!r}: expected one of {', '.join(ENGINES)}")
-    settings: dict[str, Any] = {"seed": seed, "size": size, "render": render, "look": look}
+    drawn = "none" if render == "warp" and not seen else render
+    settings: dict[str, Any] = {"seed": seed, "size": size, "render": drawn, "look": look}
     if engine == "warp" or (engine == "auto" and render == "warp"):
         from .warp_render import cuda
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -70,7 +71,7 @@ class WarpBatch(Engine):
             self._movers, self._backdrop = split(self._model, across) if render == "warp" else (self._model, None)
             self._data = self._mjw.make_data(self._model, nworld=num_envs, nconmax=CONTACTS, njmax=CONSTRAINTS)
             self._renderer = self._camera(self._data, num_envs)
-            self._replay = recorded(self._step)
+            self._replay = recorded(partial(self._step, task.substeps), loading=partial(self._step, 1))
         self.physics_shape = (num_envs, sum(self._get(name)[0].size for name in STATE))
         self._stage: tuple[Any, _Camera] | None = None
         self._place(np.arange(num_envs), task.start_states(self._rng, num_envs))
@@ -139,8 +140,8 @@ class WarpBatch(Engine):
         if self._data.overflow.device.is_cpu:
             self._check_room()
 
-    def _step(self) -> None:
-        for _ in range(self.task.substeps):
+    def _step(self, substeps: int) -> None:
+        for _ in range(substeps):
             self._mjw.step(self._scene, self._data)
         self._renderer.look()
 

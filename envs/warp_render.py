@@ -10,6 +10,7 @@ import warnings
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
@@ -42,7 +43,8 @@ class WarpRenderer:
     """Draws worlds of one model through its only camera; only poses cross over, Warp steps no physics.
 
     Warp's CPU kernels run on the thread that launches them, so several stages draw side by side, each a share of the worlds.
-    The first use on a machine compiles two kernels (about 5 s), which Warp then keeps in its cache on disk.
+    Until the first picture Warp is not even imported. The first on a machine compiles two kernels (about 5 s), which Warp then
+    keeps in its cache on disk.
     """
 
     name = "warp"
@@ -54,12 +56,16 @@ class WarpRenderer:
         # Two shares a thread: a thread that other programs hold up leaves its second one to the others.
         self._share = min(MOST, math.ceil(num_envs / (2 * threads)))
         self._most_stages = 2 * threads
-        self._movers, self._backdrop = split(model, size)
-        self._stages = [_Stage(self._movers, size, self._share)]
+        self._stages: list[_Stage] = []
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rig-render") if threads > 1 else None
+
+    @cached_property
+    def _scene(self) -> tuple[mujoco.MjModel, Backdrop]:
+        return split(self._model, self._size)
 
     def draw(self, worlds: Iterable[mujoco.MjData], n: int) -> np.ndarray:
         """u8[n, size, size, 3] of n worlds with fresh kinematics; each world is read before the next is asked for."""
+        movers, backdrop = self._scene
         frames = np.empty((n, self._size, self._size, 3), dtype=np.uint8)
         remaining = iter(worlds)
         busy: deque[Future[None]] = deque()
@@ -68,13 +74,13 @@ class WarpRenderer:
                 busy.popleft().result()
             turn = number % self._most_stages
             if turn == len(self._stages):
-                self._stages.append(_Stage(self._movers, self._size, self._share))
+                self._stages.append(_Stage(movers, self._size, self._share))
             stage, part = self._stages[turn], frames[first : first + self._share]
             stage.pose(islice(remaining, len(part)))
             if self._pool is None or n <= self._share:
-                stage.draw(part, self._backdrop)
+                stage.draw(part, backdrop)
             else:
-                busy.append(self._pool.submit(stage.draw, part, self._backdrop))
+                busy.append(self._pool.submit(stage.draw, part, backdrop))
         for drawn in busy:
             drawn.result()
         return frames
@@ -186,10 +192,13 @@ def cuda() -> bool:
     return libraries()[0].get_cuda_device_count() > 0
 
 
-def recorded(work: Callable[[], None]) -> Callable[[], None]:
-    """`work`, done once to load its kernels, and then recorded: what comes back replays the launches on the device in scope."""
+def recorded(work: Callable[[], None], loading: Callable[[], None] | None = None) -> Callable[[], None]:
+    """`work`, recorded: what comes back replays the launches on the device in scope.
+
+    `loading` is done once before, so that all kernels are loaded: a shorter piece of work with the same ones; by default `work`.
+    """
     warp, _ = libraries()
-    work()
+    (loading or work)()
     with warp.ScopedCapture() as recording:
         work()
     return lambda: warp.capture_launch(recording.graph)

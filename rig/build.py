@@ -59,7 +59,10 @@ def generator_of(config: RunConfig, stream: str) -> torch.Generator:
 
 
 def make_env(config: RunConfig, seed: int, stream: str, num_envs: int) -> Any:
-    """N worlds of the run's task, drawing from one of `STREAMS` under `seed`. Raises UserError where they cannot be filmed."""
+    """N worlds of the run's task, drawing from one of `STREAMS` under `seed`. Raises UserError where they cannot be filmed.
+
+    Where the encoder reads states nothing looks at frames but evaluations, so that only theirs are drawn.
+    """
     task, seed = config.task, stream_seed(seed, stream)
     try:
         if isinstance(task, GymTaskConfig):
@@ -71,9 +74,11 @@ def make_env(config: RunConfig, seed: int, stream: str, num_envs: int) -> Any:
         # Where the learner stays off CUDA, auto does too.
         engine = "c" if config.engine == "auto" and device_of(config).type == "cpu" else config.engine
         arrays = np if stream == "evaluate" else torch  # evaluations keep their pictures on the host
+        seen = stream == "evaluate" or find("encoder", config.encoder.name).entry.observes == "frame"
         return make_batch(
-            task.name, num_envs, seed=seed, size=task.size, render=config.render, look=look, engine=engine, arrays=arrays
-        )
+            task.name, num_envs, seed=seed, size=task.size, render=config.render, look=look, engine=engine, arrays=arrays,
+            seen=seen,
+        )  # fmt: skip
     except ValueError as error:
         raise UserError(str(error)) from error
 

@@ -211,8 +211,8 @@ def _parse(overrides: Sequence[str], loader: ConfigLoader | None) -> list[Overri
             group = next((name for name, entries in GROUPS.items() if text in entries.table), "")
             hint = f"{group}={text}" if group else "rig train --help"
             raise UserError(f"expected key=value, got '{text}'; try {hint}")
-        if text in (f"{alias}=" for alias in ALIASES):  # of a shell's variable that is not set
-            raise UserError(f"'{text}' names no run; leave it out, or try {text}runs/RUN")
+        if _key(text) in ALIASES and text.partition("=")[2] in ("", "null"):  # "" of a shell's variable that is not set
+            raise UserError(f"'{text}' names no run; leave it out, or try {_key(text)}=runs/RUN")
     named = [f"{ALIASES.get(_key(text), _key(text))}={text.partition('=')[2]}" for text in overrides]
     return [_parse_one(text, OverridesParser.create(config_loader=loader)) for text in named]
 

@@ -33,7 +33,8 @@ def learn_to_see(
     Returns that, and the observations [E, T, …] that it was learnt from. Such as are given take the place of exploration:
     evenly spaced episodes of them, about `collect.frames` frames. An encoder of another run stays as it is.
     """
-    bars = (Bar("collecting images", "frames"), Bar("training the encoder", "steps"), Bar("fitting the prior", "steps"))
+    seen = "images" if representation.encoder.observes == "frame" else "states"
+    bars = (Bar(f"collecting {seen}", "frames"), Bar("training the encoder", "steps"), Bar("fitting the prior", "steps"))
     collecting, training, fitting = bars
 
     def watched(bar: Bar) -> Report:

@@ -264,3 +264,10 @@ def test_the_table_of_tasks_is_light_to_import():
     code = "import sys, rig.envs; print([m for m in ('mujoco', 'warp', 'mujoco_warp', 'gymnasium', 'torch') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_worlds_are_made_without_warp_until_there_is_something_to_draw():
+    code = "import sys, rig.envs; env = rig.envs.make_batch('push', 2, seed=0, engine='c'); print('warp' in sys.modules)"
+    code += "; env.reset(); print('warp' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "True"]

@@ -44,6 +44,18 @@ def test_both_renderers_agree(name, gl_works, make):
     assert psnr.min() >= 30
 
 
+@pytest.mark.parametrize("engine", ["c", "warp"])
+def test_frames_that_are_not_to_be_seen_are_black_and_change_nothing_else(engine, make):
+    seen, unseen = make("push", 2, engine=engine), make("push", 2, engine=engine, seen=False)
+    action = np.full((2, 2), 0.5, dtype=np.float32)
+    now, dark = seen.step(action), unseen.step(action)
+    np.testing.assert_array_equal(now.state, dark.state)
+    np.testing.assert_array_equal(seen.sample_goals(3), unseen.sample_goals(3))
+    assert now.frame.any() and not dark.frame.any() and dark.frame.shape == now.frame.shape
+    with pytest.raises(ValueError, match="unknown renderer 'egl'|render=egl with engine=warp"):
+        make("push", engine=engine, render="egl", seen=False)
+
+
 @each_task
 def test_opengl_frames_are_the_same_in_any_order_and_after_steps(name, gl_works, make):
     env = make(name, 2, render="gl")

@@ -31,6 +31,7 @@ TINY = (
     "device=cpu", f"task.horizon={HORIZON}", f"steps={STEPS}", f"random_steps={RANDOM}", f"checkpoint.every={EVERY}",
     "checkpoint.keep=0", f"evaluation.every={EVALUATE_EVERY}", "evaluation.episodes=2", "evaluation.final_episodes=3",
     "collect.frames=100", "collect.length=10", "collect.num_envs=4", "num_envs=1", "evaluation.probe_states=0",
+    "learner.hidden=[32,32]", "learner.batch=32",
 )  # fmt: skip
 PIXELS = (*TINY, "task=reach", "encoder=beta_vae", "goals=gaussian", "frame=identity", "encoder.training.steps=4")
 WIDE = (*PIXELS, "num_envs=2")

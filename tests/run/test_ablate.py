@@ -90,6 +90,7 @@ def test_a_cluster_that_is_not_there_is_said_before_anything_is_made(tmp_path: P
         (["seed=range(0,3,0)"], "rig: 'seed=range(0,3,0)': range() arg 3 must not be zero; try seed=0,1,2"),
         (["run_dir=a,b"], "rig: 'run_dir=a,b': a sweep's runs share one folder; try run_dir=runs/sweep"),
         (["encoder.from="], "rig: 'encoder.from=' names no run; leave it out, or try encoder.from=runs/RUN"),
+        (["encoder.from=null"], "rig: 'encoder.from=null' names no run; leave it out, or try encoder.from=runs/RUN"),
         (["run_dir=/dev/null/x"], "rig: cannot make run folder /dev/null/x: Not a directory; choose another run_dir="),
         (["--jobs", "0"], "rig: argument --jobs: expected a whole number of at least 1, got '0'"),
         (["encoder=oracle,beta"], "rig: unknown encoder 'beta'"),
@@ -150,7 +151,7 @@ def test_a_run_that_could_not_go_on_is_not_called_complete(tmp_path: Path) -> No
 def test_a_grid_told_to_stop_lets_its_trainings_save_first(tmp_path: Path, number: int, code: int, jobs: int) -> None:
     runs = [tmp_path / "grid" / f"seed={seed}" for seed in (0, 1)]
     grid = ["ablate", *STATE, "seed=0,1", f"run_dir={tmp_path / 'grid'}", "--jobs", str(jobs)]
-    process = Process(tmp_path / "log", *grid, "steps=5000", "checkpoint.every=5000")
+    process = Process(tmp_path / "log", *grid, "steps=5000", "checkpoint.every=5000", "learner.compile=off")
     assert process.end(number, lambda: all(newest(run) >= 0 for run in runs[:jobs])) == code
     assert all(newest(run) > 0 for run in runs[:jobs]), "what was learnt since the last checkpoint is kept"
     assert jobs == 2 or not runs[1].exists(), "no other run begins"

@@ -98,3 +98,10 @@ def test_every_prior_frame_and_reward_goes_with_an_encoder(encoder: str, tmp_pat
             continue
         summary = trained(config, envs, observed)
         assert np.isfinite(summary["latent_distance_mean"]) and 0 <= summary["factors"]["hand"]["final_distance_mean"] < 1, goals
+
+
+@pytest.mark.parametrize(("encoder", "drawn"), [("oracle", False), ("beta_vae", True)])
+def test_pictures_are_drawn_where_they_are_looked_at(encoder: str, drawn: bool, tmp_path: Path) -> None:
+    config = tiny(encoder, "replayed", "identity", "latent_distance", tmp_path)
+    for stream, expected in (("collect", drawn), ("train", drawn), ("evaluate", True)):
+        assert build.make_env(config, 0, stream, 1).reset().frame.any() == expected, stream
