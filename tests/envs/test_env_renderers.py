@@ -52,7 +52,7 @@ def test_frames_that_are_not_to_be_seen_are_black_and_change_nothing_else(engine
     np.testing.assert_array_equal(now.state, dark.state)
     np.testing.assert_array_equal(seen.sample_goals(3), unseen.sample_goals(3))
     assert now.frame.any() and not dark.frame.any() and dark.frame.shape == now.frame.shape
-    with pytest.raises(ValueError, match="unknown renderer 'egl'|render=egl with engine=warp"):
+    with pytest.raises(ValueError, match=r"unknown renderer 'egl'|render=egl with engine=warp"):
         make("push", engine=engine, render="egl", seen=False)
 
 
