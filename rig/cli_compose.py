@@ -262,10 +262,10 @@ def _compose(lines: Sequence[str]) -> RunConfig:
     data = _composed(lines)
     if any(_key(line) == "preset" for line in lines):
         alone = _composed([line for line in lines if _key(line) == "preset"])
-        without = _composed([line for line in lines if _key(line) != "preset"])
-        for group in GROUPS:
-            if data[group] != without[group] and data[group]["name"] != alone[group]["name"]:
-                data[group] = without[group]
+        others = [group for group in GROUPS if data[group]["name"] != alone[group]["name"]]
+        if others:
+            without = _composed([line for line in lines if _key(line) != "preset"])
+            data |= {group: without[group] for group in others}
     reused = data["reuse"]["encoder"]
     typed = [line.lstrip("+") for line in lines if _key(line).split(".")[0] == "encoder"]
     if reused and typed:
